@@ -1,0 +1,242 @@
+"""Collections: the embedded one as it ships, folders of one's own, and what damaged or hostile ones do."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from xmr_lab.data import Audio, decode_audio, decode_image, load_folder, load_stamps
+from xmr_lab.data.splits import FRACTIONS, connected_groups, near_duplicates, stratified_group_split
+from xmr_lab.data.stamps import stamps_folder, verify
+
+
+@pytest.fixture(scope="module")
+def stamps():
+    return load_stamps()
+
+
+# --- the embedded collection --------------------------------------------------------------------
+
+
+def test_every_file_matches_its_checksum_and_all_fit_in_40_megabytes():
+    names = verify()
+    assert "items.parquet" in names
+    assert sum(path.stat().st_size for path in stamps_folder().iterdir()) <= 40e6
+
+
+def test_stamps_has_what_the_datasheet_says(stamps):
+    assert len(stamps) == 792 and len(load_stamps(letters=True)) == 950
+    assert {"es", "fr", "ca", "ru", "da", "nl"} <= set(stamps.languages("audio"))
+    assert len(stamps.languages("text")) == 78  # English and 77 others
+    assert len(stamps.images) == len(stamps.texts("en")) == 792
+    assert (len(stamps.speech("es")), len(stamps.speech("da")), len(stamps.speech("nl"))) == (732, 321, 67)
+    assert len(stamps.sounds) == 110
+    assert set(stamps.table["domain"]) == {"photograph", "drawing"}
+
+
+def test_every_picture_and_sound_decodes(stamps):
+    for image in stamps.images:
+        assert image.mode == "RGBA" and max(image.size) <= 224
+    for view in [stamps.sounds, stamps.speech("nl")]:
+        for sound in view:
+            assert sound.rate == 16_000 and sound.samples.ndim == 1 and np.isfinite(sound.samples).all()
+
+
+def test_splits_keep_groups_and_concepts_whole(stamps):
+    table = load_stamps(letters=True).table
+    assert table.groupby("group")["split"].nunique().max() == 1
+    assert table.groupby("concept")["split"].nunique().max() == 1
+    shares = stamps.table["split"].value_counts(normalize=True)
+    assert all(abs(shares[name] - share) < 0.02 for name, share in FRACTIONS.items())
+    big = stamps.table.groupby("label").filter(lambda rows: len(rows) >= 40)
+    assert (big.groupby("label")["split"].apply(lambda s: (s == "test").mean()).between(0.2, 0.3)).all()
+
+
+def test_mirrored_and_recoloured_pictures_share_a_group(stamps):
+    group = stamps.table.set_index("id")["group"]
+    assert group["symbols/math/operators/op6_lessthan"] == group["symbols/math/operators/op7_greaterthan"]
+    assert group["people/body_parts/eye_blue_left"] == group["people/body_parts/eye_green_left"]
+    assert group["animals/mammals/cats/lion"] == group["animals/mammals/cats/lion-2"]  # same caption
+
+
+def test_selected_views_are_paired_row_by_row(stamps):
+    spoken = stamps.select(split="test", modality="audio", language="da", domain="photograph")
+    assert list(spoken.images.ids) == list(spoken.speech("da").ids) == list(spoken.table["id"])
+    assert set(spoken.table["split"]) == {"test"}
+
+
+def test_fingerprints_follow_the_contents(stamps):
+    again = load_stamps()
+    assert stamps.fingerprint == again.fingerprint
+    assert stamps.texts("fr").fingerprint == again.texts("fr").fingerprint != stamps.texts("es").fingerprint
+
+
+def test_an_item_shows_its_picture_and_its_sounds(stamps):
+    shown = stamps["animals/birds/blackbird"]._repr_html_()
+    assert shown.count("<audio") == 11 and 'alt="A blackbird' in shown  # ten languages and its song
+    assert "http" not in shown
+
+
+@pytest.mark.parametrize(
+    ("ask", "answer"),
+    [
+        (dict(split="dev"), "split is one of test, train, validation"),
+        (dict(domain="painting"), "drawing, photograph"),
+        (dict(language="es"), "needs a modality"),
+    ],
+)
+def test_a_selection_that_cannot_be_met_says_what_can(stamps, ask, answer):
+    with pytest.raises(ValueError, match=answer):
+        stamps.select(**ask)
+
+
+def test_an_unknown_language_lists_those_there_are(stamps):
+    with pytest.raises(KeyError, match="audio:da"):
+        stamps.speech("xx")
+
+
+def test_a_damaged_or_missing_file_is_named_with_the_remedy(tmp_path):
+    for path in stamps_folder().iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "speech_nl.parquet").write_bytes(b"PAR1 but not really")
+    with pytest.raises(ValueError, match=r"speech_nl.parquet is not the file that was built.*git checkout"):
+        load_stamps(tmp_path).speech("nl")
+    (tmp_path / "items.parquet").unlink()
+    with pytest.raises(FileNotFoundError, match=r"items.parquet is missing"):
+        load_stamps(tmp_path)
+    with pytest.raises(FileNotFoundError, match="SHA256SUMS is missing"):
+        load_stamps(tmp_path / "nowhere")
+
+
+def test_other_readers_find_pictures_and_sounds_marked_as_such():
+    described = json.loads(pq.read_schema(stamps_folder() / "items.parquet").metadata[b"huggingface"])
+    assert described["info"]["features"]["image"] == {"_type": "Image"}
+    assert pd.read_parquet(stamps_folder() / "items.parquet", columns=["id"]).shape == (950, 1)
+
+
+# --- splits -------------------------------------------------------------------------------------
+
+
+def test_connected_groups_follow_chains():
+    assert connected_groups(5, [(0, 1), (1, 4)]).tolist() == [0, 0, 1, 2, 0]
+
+
+def test_near_duplicates_sees_mirror_images_but_not_other_folders(stamps):
+    image = stamps.images[0]
+    flipped = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert near_duplicates([image, flipped, stamps.images[400]], ["a", "a", "a"]) == [(0, 1)]
+    assert near_duplicates([image, flipped], ["a", "b"]) == []
+
+
+def test_a_split_is_the_same_on_every_run_and_differs_by_seed():
+    labels, groups = ["a"] * 60 + ["b"] * 40, np.repeat(np.arange(50), 2)
+    first = stratified_group_split(labels, groups)
+    assert (first == stratified_group_split(labels, groups)).all()
+    assert (first != stratified_group_split(labels, groups, seed=1)).any()
+
+
+# --- sounds and pictures ------------------------------------------------------------------------
+
+
+def test_a_tone_keeps_its_pitch_through_resampling_and_encoding():
+    tone = Audio(np.sin(2 * np.pi * 440 * np.arange(44_100) / 44_100).astype(np.float32), 44_100)
+    for heard in (tone.resample(16_000), decode_audio(tone.resample(16_000).to_bytes())):
+        spectrum = np.abs(np.fft.rfft(heard.samples[:16_000]))
+        assert abs(spectrum.argmax() - 440) <= 1
+
+
+def test_stereo_becomes_mono():
+    stereo = Audio(np.stack([np.ones(10), -np.ones(10)], axis=1).astype(np.float32), 16_000)
+    assert np.array_equal(stereo.mono().samples, np.zeros(10, dtype=np.float32))
+
+
+@pytest.mark.parametrize("content", [b"", b"OggS", b"not a sound at all", b"RIFF\x00\x00\x00\x00WAVE"])
+def test_what_is_not_a_sound_is_an_error_that_says_so(content):
+    with pytest.raises(ValueError, match=r"cannot decode|no samples"):
+        decode_audio(content)
+
+
+def test_a_truncated_picture_is_an_error_that_names_it(stamps):
+    buffer = io.BytesIO()
+    stamps.images[0].save(buffer, "PNG")
+    with pytest.raises(ValueError, match=r"cannot decode cat\.png as a picture"):
+        decode_image(buffer.getvalue()[:-200], name="cat.png")
+
+
+# --- bring your own -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(tmp_path, stamps):
+    """Three items (small for testing): two with pictures, two with sounds, captions in two languages."""
+    stamps.images[0].save(tmp_path / "a.png")
+    stamps.images[1].save(tmp_path / "b.png")
+    (tmp_path / "c.ogg").write_bytes(stamps.sounds[0].encoded)
+    rows = ["id,text_en,text_de,image,audio", "1,A frog,Ein Frosch,a.png,", "2,A bird,,b.png,c.ogg", "3,,Hallo,,c.ogg"]
+    (tmp_path / "metadata.csv").write_text("\n".join(rows), "utf-8")
+    return tmp_path
+
+
+def rewrite(folder, old, new):
+    path = folder / "metadata.csv"
+    path.write_text(path.read_text("utf-8").replace(old, new), "utf-8")
+
+
+def test_a_folder_gives_the_same_kind_of_collection(folder):
+    mine = load_folder(folder)
+    assert [len(mine.images), len(mine.texts("en")), len(mine.texts("de")), len(mine.sounds)] == [2, 2, 2, 2]
+    assert mine["2"].image.size == load_stamps().images[1].size
+    assert set(mine.table["split"]) <= {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_the_table_may_be_json_lines_or_parquet(folder, kind):
+    table = pd.read_csv(folder / "metadata.csv", dtype=str)
+    (folder / "metadata.csv").unlink()
+    path = folder / f"metadata.{kind}"
+    table.to_json(path, orient="records", lines=True) if kind == "jsonl" else table.to_parquet(path)
+    assert len(load_folder(folder).images) == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "error"),
+    [
+        ("a.png", "../a.png", "leaves the folder"),
+        ("a.png", "/etc/hostname", "leaves the folder"),
+        ("a.png", "nosuch.png", "not a file"),
+        ("2,A bird", "1,A bird", "more than once"),
+        ("3,,Hallo", ",,Hallo", "a value in each"),
+        ("id,", "name,", "needs a column 'id'"),
+    ],
+)
+def test_bad_tables_are_refused(folder, old, new, error):
+    rewrite(folder, old, new)
+    with pytest.raises((ValueError, FileNotFoundError), match=error):
+        load_folder(folder)
+
+
+def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside") / "secret.png"
+    outside.write_bytes((folder / "a.png").read_bytes())
+    (folder / "a.png").unlink()
+    (folder / "a.png").symlink_to(outside)
+    with pytest.raises(ValueError, match="leaves the folder"):
+        load_folder(folder)
+
+
+def test_a_group_torn_between_splits_is_refused(folder):
+    rewrite(folder, "id,text_en", "id,split,group,text_en")
+    rewrite(folder, "\n1,", "\n1,train,g,")
+    rewrite(folder, "\n2,", "\n2,test,g,")
+    rewrite(folder, "\n3,", "\n3,test,h,")
+    with pytest.raises(ValueError, match="more than one split"):
+        load_folder(folder)
+
+
+def test_a_folder_without_a_table_says_what_is_expected(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"metadata\.csv, metadata\.jsonl, metadata\.parquet"):
+        load_folder(tmp_path)

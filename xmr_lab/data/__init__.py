@@ -1,0 +1,20 @@
+"""Collections of pictures, texts and sounds, and their splits."""
+
+from .audio import Audio, decode_audio
+from .collection import Collection, Item, View, decode_image
+from .folder import load_folder
+from .splits import near_duplicates, stratified_group_split
+from .stamps import load_stamps
+
+__all__ = [
+    "Audio",
+    "Collection",
+    "Item",
+    "View",
+    "decode_audio",
+    "decode_image",
+    "load_folder",
+    "load_stamps",
+    "near_duplicates",
+    "stratified_group_split",
+]

@@ -1,0 +1,293 @@
+"""A collection: items with pictures, texts and sounds, selected by row and decoded when touched."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from .audio import Audio, decode_audio
+
+__all__ = ["Collection", "Field", "Item", "View", "decode_image"]
+
+MODALITIES = ("image", "text", "audio")
+
+
+def decode_image(source: bytes | Path, *, name: str = "") -> Image.Image:
+    """Decode a picture file, given as its path or its bytes, to RGBA.
+
+    Raises:
+        ValueError: if it is damaged, truncated, not a picture, or of more than 179 million pixels.
+    """
+    name = name or (f"{len(source)} bytes" if isinstance(source, bytes) else str(source))
+    try:
+        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        return image.convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ValueError(f"cannot decode {name} as a picture: {error}") from error
+
+
+@dataclass(frozen=True)
+class Field:
+    """One modality of a collection (a text or speech in one language): a source for each row, or None.
+
+    A source is a string (text), the bytes of a file, or its path. ``load`` is called once, at first use.
+    """
+
+    modality: str
+    language: str | None
+    load: Callable[[], Sequence[str | bytes | Path | None]]
+
+    @cached_property
+    def sources(self) -> Sequence[str | bytes | Path | None]:
+        return self.load()
+
+    def __post_init__(self) -> None:
+        if self.modality not in MODALITIES:
+            raise ValueError(f"unknown modality {self.modality!r}; expected one of {', '.join(MODALITIES)}")
+
+
+class View(Sequence):
+    """The items of one modality, in the collection's order, each decoded when it is touched.
+
+    Attributes:
+        modality: ``"image"``, ``"text"`` or ``"audio"``.
+        positions: (n,) row of each item in the collection.
+    """
+
+    def __init__(self, collection: Collection, field: Field) -> None:
+        rows, sources = collection.table.index.to_numpy(), field.sources
+        present = [position for position, row in enumerate(rows) if sources[row] is not None]
+        self.modality, self.language = field.modality, field.language
+        self.positions = np.array(present, dtype=np.int64)
+        self._table = collection.table.iloc[present]
+        self._sources = [sources[rows[position]] for position in present]
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self._table["id"].to_numpy()
+
+    @property
+    def groups(self) -> np.ndarray:
+        return self._table["group"].to_numpy()
+
+    @property
+    def labels(self) -> np.ndarray:
+        return self._table["label"].to_numpy()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over the contents in order; the embedding cache goes by it."""
+        digest = hashlib.sha256(self.modality.encode())
+        for source in self._sources:
+            content = source.read_bytes() if isinstance(source, Path) else source
+            content = content.encode() if isinstance(content, str) else content
+            digest.update(hashlib.sha256(content).digest())
+        return digest.hexdigest()
+
+    def __len__(self) -> int:
+        return len(self._sources)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        source, name = self._sources[index], f"{self.modality} of item {self.ids[index]!r}"
+        if self.modality == "text":
+            return source
+        return decode_image(source, name=name) if self.modality == "image" else decode_audio(source, name=name)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __repr__(self) -> str:
+        language = f", language={self.language!r}" if self.language else ""
+        return f"View({len(self)} x {self.modality}{language})"
+
+
+@dataclass(frozen=True)
+class Item:
+    """One item: its row of the table and what there is of it."""
+
+    row: pd.Series
+    image: Image.Image | None
+    texts: Mapping[str, str]
+    speech: Mapping[str, Audio]
+    sound: Audio | None
+
+    @property
+    def id(self) -> str:
+        return self.row["id"]
+
+    def __repr__(self) -> str:
+        return f"Item({self.id!r}: {next(iter(self.texts.values()), '(no text)')})"
+
+    def _repr_html_(self) -> str:
+        caption = next(iter(self.texts.values()), self.id)
+        parts = [f"<strong>{html.escape(str(self.id))}</strong>"]
+        if self.image is not None:
+            parts.append(image_html(self.image, alt=caption))
+        shown = list(self.texts.items())[:6]
+        parts += [f"<div>{html.escape(language)}: {html.escape(text)}</div>" for language, text in shown]
+        if len(self.texts) > len(shown):
+            parts.append(f"<div>… and in {len(self.texts) - len(shown)} more languages</div>")
+        if self.sound is not None:
+            parts.append(f"<div>sound {self.sound.player(f'sound of {self.id}')}</div>")
+        for language, audio in self.speech.items():
+            parts.append(f"<div>{html.escape(language)} {audio.player(f'{caption} spoken in {language}')}</div>")
+        return "".join(parts)
+
+
+class Collection:
+    """Items with pictures, texts and sounds; any of them may be missing for any item.
+
+    Args:
+        name: what the collection is called in messages and reports.
+        table: one row an item, with at least ``id``, ``label``, ``group``, ``concept`` and ``split``. Items
+            of the same ``concept`` answer the same query; items of the same ``group`` share a split.
+        fields: the modalities, each with one source per row.
+
+    Raises:
+        ValueError: if a column is missing or an id stands twice.
+    """
+
+    COLUMNS = ("id", "label", "group", "concept", "split")
+
+    def __init__(self, name: str, table: pd.DataFrame, fields: Iterable[Field]) -> None:
+        if missing := [column for column in self.COLUMNS if column not in table]:
+            raise ValueError(f"collection {name!r} lacks the columns {', '.join(missing)}")
+        if table["id"].duplicated().any():
+            twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
+            raise ValueError(f"collection {name!r} has the id {twice!r} more than once; ids must be unique")
+        self.name, self.table = name, table
+        self.fields = {(field.modality, field.language): field for field in fields}
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, splits and groups, for reports (12 hexadecimal digits)."""
+        rows = self.table[["id", "group", "split"]].astype(str).agg("\t".join, axis=1)
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+
+    def languages(self, modality: str) -> list[str]:
+        """The languages that a modality comes in."""
+        return sorted(language for kind, language in self.fields if kind == modality and language)
+
+    def view(self, modality: str, language: str | None = None) -> View:
+        """All items that have this modality (in this language).
+
+        Raises:
+            KeyError: if the collection has no such modality or language; the message lists what it has.
+        """
+        if (modality, language) not in self.fields:
+            known = ", ".join(f"{kind}:{lang}" if lang else kind for kind, lang in sorted(self.fields, key=str))
+            wanted = f"{modality}:{language}" if language else modality
+            raise KeyError(f"collection {self.name!r} has no {wanted}; it has {known}")
+        return View(self, self.fields[modality, language])
+
+    @cached_property
+    def images(self) -> View:
+        return self.view("image")
+
+    @cached_property
+    def sounds(self) -> View:
+        """Sounds that are not speech in a known language: sound effects."""
+        return self.view("audio")
+
+    def texts(self, language: str | None = "en") -> View:
+        return self.view("text", language)
+
+    def speech(self, language: str) -> View:
+        return self.view("audio", language)
+
+    def select(
+        self,
+        *,
+        split: str | None = None,
+        modality: str | None = None,
+        language: str | None = None,
+        domain: str | None = None,
+        label: str | None = None,
+    ) -> Collection:
+        """The rows that meet every condition, as a collection.
+
+        ``modality`` with ``language`` keeps the items that have it, so that the views of two modalities
+        selected one after the other are paired row by row.
+
+        Raises:
+            ValueError: if nothing is left, or a value does not occur; the message lists those that do.
+        """
+        keep = np.ones(len(self), dtype=bool)
+        for column, value in {"split": split, "domain": domain, "label": label}.items():
+            if value is None:
+                continue
+            have = sorted(self.table[column].dropna().unique()) if column in self.table else []
+            if value not in have:
+                raise ValueError(f"no item has {column} {value!r}; {column} is one of {', '.join(map(str, have))}")
+            keep &= (self.table[column] == value).to_numpy()
+        if modality is not None:
+            keep &= np.isin(np.arange(len(self)), self.view(modality, language).positions)
+        elif language is not None:
+            raise ValueError(f"language {language!r} needs a modality: modality='text' or modality='audio'")
+        if not keep.any():
+            raise ValueError("no item meets all conditions")
+        return Collection(self.name, self.table[keep], self.fields.values())
+
+    def __getitem__(self, key: int | str) -> Item:
+        if isinstance(key, str):
+            found = np.flatnonzero(self.table["id"] == key)
+            if not len(found):
+                raise KeyError(f"no item {key!r} in collection {self.name!r}")
+            key = int(found[0])
+        row = self.table.iloc[key]
+        one = Collection(self.name, self.table.iloc[[key]], self.fields.values())
+        views = {kind: view for kind in self.fields if len(view := one.view(*kind))}
+        return Item(
+            row,
+            image=views["image", None][0] if ("image", None) in views else None,
+            texts={language or "": view[0] for (kind, language), view in views.items() if kind == "text"},
+            speech={lang: view[0] for (kind, lang), view in views.items() if kind == "audio" and lang},
+            sound=views["audio", None][0] if ("audio", None) in views else None,
+        )
+
+    def __iter__(self) -> Iterator[Item]:
+        return (self[i] for i in range(len(self)))
+
+    def summary(self) -> pd.DataFrame:
+        """Counts: one row for each modality and language, one column for each split."""
+        splits = self.table["split"].to_numpy()
+        names = [name for name in ("train", "validation", "test") if name in splits]
+        counts = {}
+        for kind, language in sorted(self.fields, key=lambda key: (MODALITIES.index(key[0]), key[1] or "")):
+            here = splits[self.view(kind, language).positions]
+            counts[kind, language or ""] = [int((here == name).sum()) for name in names] + [len(here)]
+        index = pd.MultiIndex.from_tuples(counts, names=["modality", "language"])
+        return pd.DataFrame(list(counts.values()), index=index, columns=[*names, "all"])
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(kind for kind in MODALITIES if any(key[0] == kind for key in self.fields))
+        return f"Collection({self.name!r}: {len(self)} items; {kinds})"
+
+
+def image_html(image: Image.Image, *, alt: str, height: int = 112) -> str:
+    """An ``<img>`` that carries its picture with it, on white so that it reads in dark pages too."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    source = base64.b64encode(buffer.getvalue()).decode()
+    style = f"height:{height}px;background:white;object-fit:contain"
+    return f'<img src="data:image/webp;base64,{source}" alt="{html.escape(alt, quote=True)}" style="{style}">'

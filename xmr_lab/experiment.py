@@ -1,0 +1,288 @@
+"""Per-query values -> what one may say: tables with intervals and chance, paired tests, many comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from xmr_lab import metrics
+from xmr_lab._tiles import Metric
+
+__all__ = [
+    "Evaluation",
+    "bootstrap_interval",
+    "evaluate",
+    "evaluate_both",
+    "evaluate_ranks",
+    "holm",
+    "paired_permutation_test",
+]
+
+BATCH = 2**22  # random numbers held at a time
+
+
+def bootstrap_interval(
+    values: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    n_resamples: int = 2000,
+    confidence: float = 0.95,
+    statistic: Literal["mean", "median"] = "mean",
+    rng: np.random.Generator | int = 0,
+) -> tuple[float, float]:
+    """Percentile bootstrap interval of the mean (or median), resampling whole groups.
+
+    Items that share a group (the captions of one picture) are not independent; drawing groups instead of
+    items keeps the interval honest.
+
+    Args:
+        values: (n,) one value an item; NaN (a query without a relevant item) is left out.
+        groups: (n,) labels; None if every item stands for itself.
+        n_resamples: number of resamples.
+        confidence: share of intervals that should hold the true value.
+        statistic: what the interval is of.
+        rng: generator, or a seed for one.
+
+    Raises:
+        ValueError: if no value is left, or an argument is out of range.
+
+    References:
+        Field & Welsh (2007), doi:10.1111/j.1467-9868.2007.00593.x, on resampling clusters.
+
+    Examples:
+        >>> low, high = bootstrap_interval([0.0, 1.0] * 50)
+        >>> round(low, 1), round(high, 1)
+        (0.4, 0.6)
+    """
+    if n_resamples < 1 or not 0 < confidence < 1 or statistic not in ("mean", "median"):
+        raise ValueError("need n_resamples >= 1, 0 < confidence < 1 and statistic 'mean' or 'median'")
+    values, codes, n_groups = _grouped(values, groups)
+    rng = np.random.default_rng(rng)
+    order = np.argsort(values)
+    sums, sizes = np.bincount(codes, values), np.bincount(codes)
+    results = []
+    for n in _batches(n_resamples, len(values)):
+        drawn = rng.integers(n_groups, size=(n, n_groups))
+        if statistic == "mean":
+            results.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
+        else:
+            times = np.stack([np.bincount(row, minlength=n_groups) for row in drawn])  # (n, n_groups)
+            rank = np.cumsum(times[:, codes[order]], axis=1)  # rank of the last copy of each sorted value
+            total = rank[:, -1:]
+            low, high = (rank <= (total - 1) // 2).sum(axis=1), (rank <= total // 2).sum(axis=1)
+            results.append((values[order[low]] + values[order[high]]) / 2)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(results), [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def paired_permutation_test(
+    a: ArrayLike,
+    b: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    n_resamples: int = 10_000,
+    rng: np.random.Generator | int = 0,
+) -> float:
+    """Two-sided p-value of the difference of two systems' means on the same queries.
+
+    If the systems were alike, exchanging their values for a query would change nothing. Whole groups are
+    exchanged together. All 2^groups exchanges are tried where that is no more than ``n_resamples``; else
+    as many random ones, counting the observed one among them, so that the p-value is never 0.
+
+    Args:
+        a: (n,) values of one system.
+        b: (n,) values of the other on the same queries; a query where either is NaN is left out.
+        groups: (n,) labels; None if every query stands for itself.
+        n_resamples: number of random exchanges.
+        rng: generator, or a seed for one.
+
+    Raises:
+        ValueError: if the sizes differ or no pair is left.
+
+    References:
+        Smucker, Allan & Carterette (2007), doi:10.1145/1321440.1321528; for the added one, Phipson & Smyth
+        (2010), doi:10.2202/1544-6115.1585.
+
+    Examples:
+        >>> paired_permutation_test([1, 1, 1, 1], [0, 0, 0, 0])  # 2 of 16 exchanges are as extreme
+        0.125
+    """
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    if a.shape != b.shape:
+        raise ValueError(f"the two systems need values for the same queries, got {a.shape} and {b.shape}")
+    if n_resamples < 1:
+        raise ValueError(f"n_resamples must be at least 1, got {n_resamples}")
+    differences, codes, n_groups = _grouped(a - b, groups)
+    sums = np.bincount(codes, differences)  # (n_groups,)
+    observed = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()  # equal sums may differ by rounding
+    if n_groups < 63 and 2**n_groups <= n_resamples:
+        exchanges = np.arange(2**n_groups)[:, None] >> np.arange(n_groups) & 1  # (2^n_groups, n_groups)
+        return float(np.mean(np.abs((1 - 2 * exchanges) @ sums) >= observed))
+    rng = np.random.default_rng(rng)
+    extreme = 0
+    for n in _batches(n_resamples, n_groups):
+        signs = 1.0 - 2.0 * rng.integers(0, 2, (n, n_groups), dtype=np.int8)
+        extreme += int(np.sum(np.abs(signs @ sums) >= observed))
+    return (extreme + 1) / (n_resamples + 1)
+
+
+def holm(p_values: ArrayLike) -> np.ndarray:
+    """p-values of several comparisons, raised so that each may be read at its face value (Holm 1979).
+
+    Examples:
+        >>> holm([0.01, 0.04, 0.03])
+        array([0.03, 0.06, 0.06])
+    """
+    p = np.asarray(p_values, np.float64)
+    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
+        raise ValueError("p-values must be a list of numbers between 0 and 1")
+    order = np.argsort(p)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
+    return adjusted
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Every metric of every query, and what chance would score.
+
+    Attributes:
+        per_query: one row a query, one column a metric; NaN where nothing is relevant.
+        chance: the same for scores that are all equal, computed exactly.
+        groups: (n_queries,) labels of queries that are not independent, or None.
+    """
+
+    per_query: pd.DataFrame
+    chance: pd.DataFrame
+    groups: np.ndarray | None = None
+
+    @property
+    def n_without_relevant(self) -> int:
+        """Queries that have no value and count in no mean."""
+        return int(self.per_query["average_precision"].isna().sum())
+
+    def summary(
+        self, *, n_resamples: int = 2000, confidence: float = 0.95, rng: np.random.Generator | int = 0
+    ) -> pd.DataFrame:
+        """One row a metric: its mean (median for ``first_rank``), interval, chance and number of queries."""
+        rng = np.random.default_rng(rng)
+        rows = {}
+        for name, values in self.per_query.items():
+            statistic: Literal["mean", "median"] = "median" if name == "first_rank" else "mean"
+            low, high = bootstrap_interval(
+                values,
+                self.groups,
+                n_resamples=n_resamples,
+                confidence=confidence,
+                statistic=statistic,
+                rng=rng,
+            )
+            label = "median_rank" if name == "first_rank" else name
+            n_queries = int(values.notna().sum())
+            rows[label] = (values.agg(statistic), low, high, self.chance[name].agg(statistic), n_queries)
+        columns = ["value", "low", "high", "chance", "queries"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
+
+
+def evaluate(
+    queries: ArrayLike,
+    gallery: ArrayLike,
+    relevant: metrics.Relevance,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    metric: Metric = "cosine",
+    ids: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    chunk_size: int | None = None,
+) -> Evaluation:
+    """All metrics of a retrieval, query by query.
+
+    Args:
+        queries: (n_queries, d) vectors.
+        gallery: (n_gallery, d) vectors.
+        relevant: as in `xmr_lab.metrics.rank_relevant`.
+        ks: cut-offs.
+        metric: ``"cosine"`` or ``"dot"``.
+        ids: (n_queries,) unique names of the queries; their numbers by default.
+        groups: (n_queries,) labels of queries that are not independent.
+        chunk_size: as in `xmr_lab.metrics.rank_relevant`.
+
+    Raises:
+        ValueError: as `xmr_lab.metrics.rank_relevant`, and if ids repeat or a length does not fit.
+    """
+    ranks = metrics.rank_relevant(queries, gallery, relevant, metric=metric, chunk_size=chunk_size)
+    return evaluate_ranks(ranks, ks=ks, ids=ids, groups=groups)
+
+
+def evaluate_both(
+    x: ArrayLike,
+    y: ArrayLike,
+    relevant: metrics.Relevance,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    metric: Metric = "cosine",
+    ids: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    groups: tuple[ArrayLike | None, ArrayLike | None] = (None, None),
+    chunk_size: int | None = None,
+) -> tuple[Evaluation, Evaluation]:
+    """`evaluate` from ``x`` to ``y`` and from ``y`` to ``x``, at the cost of one matrix product."""
+    both = metrics.rank_relevant_both(x, y, relevant, metric=metric, chunk_size=chunk_size)
+    forth, back = (evaluate_ranks(both[i], ks=ks, ids=ids[i], groups=groups[i]) for i in range(2))
+    return forth, back
+
+
+def evaluate_ranks(
+    ranks: metrics.RelevantRanks,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    ids: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> Evaluation:
+    """`evaluate` for ranks that exist already, as those of a matrix of fused scores."""
+    index = pd.Index(np.arange(len(ranks)) if ids is None else np.asarray(ids), name="query")
+    labels = None if groups is None else np.asarray(groups)
+    if len(index) != len(ranks) or (labels is not None and labels.shape != (len(ranks),)):
+        raise ValueError(f"ids and groups must have one entry for each of {len(ranks)} queries")
+    if index.has_duplicates:
+        raise ValueError(f"query ids must be unique; {index[index.duplicated()][0]!r} is there twice")
+    values, chance = (pd.DataFrame(_columns(each, ks), index=index) for each in (ranks, ranks.at_random()))
+    return Evaluation(values, chance, labels)
+
+
+def _columns(ranks: metrics.RelevantRanks, ks: Sequence[int]) -> dict[str, np.ndarray]:
+    at_k = (
+        metrics.hit_rate_at_k,
+        metrics.recall_at_k,
+        metrics.precision_at_k,
+        metrics.f1_at_k,
+        metrics.ndcg_at_k,
+    )
+    columns = {f"{f.__name__.removesuffix('_at_k')}@{k}": f(ranks, k) for f in at_k for k in ks}
+    for f in (metrics.average_precision, metrics.reciprocal_rank, metrics.first_rank):
+        columns[f.__name__] = f(ranks)
+    return columns
+
+
+def _grouped(values: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, int]:
+    """Values that are not NaN, the number of each one's group, and how many groups there are."""
+    values = np.asarray(values, np.float64)
+    labels = np.arange(len(values)) if groups is None else np.asarray(groups)
+    if values.ndim != 1 or labels.shape != values.shape:
+        raise ValueError(f"need one group for each value, got {labels.shape} and {values.shape}")
+    kept = ~np.isnan(values)
+    if not kept.any():
+        raise ValueError("no value is left: they are all NaN, or there are none")
+    names, codes = np.unique(labels[kept], return_inverse=True)
+    return values[kept], codes, len(names)
+
+
+def _batches(n: int, width: int) -> list[int]:
+    """n resamples of ``width`` numbers each, in batches that fit in memory."""
+    size = max(1, BATCH // width)
+    return [min(size, n - start) for start in range(0, n, size)]

@@ -1,0 +1,167 @@
+"""Two small networks, one for each view, trained so that pairs meet: the InfoNCE loss."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm.auto import trange
+
+from ._validation import check_pairs, check_view, require_fitted
+
+__all__ = ["TwoTower", "info_nce"]
+
+
+def info_nce(queries: Tensor, gallery: Tensor, temperature: float | Tensor, same: Tensor | None = None) -> Tensor:
+    r"""Symmetric InfoNCE: each row should find its partner among all rows of the batch, both ways.
+
+    :math:`-\tfrac{1}{2n}\sum_i \log\frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}} + \log\frac{e^{s_{ii}/\tau}}{\sum_j
+    e^{s_{ji}/\tau}}`.
+
+    Args:
+        queries, gallery: (n, d), rows of length 1, row i of one belonging to row i of the other.
+        temperature: the scale :math:`\tau`; smaller looks harder at the closest wrong answers.
+        same: (n, n) bool, true where two rows mean the same; such pairs are not held against each other.
+
+    References:
+        van den Oord et al. (2018), arXiv:1807.03748; symmetric: Radford et al. (2021), arXiv:2103.00020.
+    """
+    logits = queries @ gallery.T / temperature  # (n, n)
+    if same is not None:
+        others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
+        logits = logits.masked_fill(others, -torch.inf)
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+class _Tower(nn.Module):
+    """A linear map, plus a small correction of it by one hidden layer."""
+
+    def __init__(self, dim_in: int, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim_in, dim)
+        self.correction = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(dim_in, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
+        ) if hidden else None  # fmt: skip
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.linear(self.dropout(x))
+        return F.normalize(out + self.correction(x) if self.correction else out, dim=-1)
+
+
+class TwoTower:
+    """A dual encoder over cached features, trained with InfoNCE.
+
+    Args:
+        dim: width of the shared space.
+        hidden: width of each tower's hidden layer; 0 leaves the towers linear.
+        temperature: see `info_nce`; its logarithm is trained from this value.
+        epochs, batch_size, learning_rate, weight_decay, dropout: of the AdamW training, cosine schedule.
+        patience: stop when the loss on ``validation`` has not fallen for so many epochs; the best epoch is kept.
+        seed: of the initial weights, the batches and the dropout.
+        progress: show a bar.
+
+    References:
+        Radford et al. (2021), arXiv:2103.00020.
+    """
+
+    def __init__(
+        self,
+        dim: int = 256,
+        *,
+        hidden: int = 0,
+        temperature: float = 0.07,
+        epochs: int = 60,
+        batch_size: int = 128,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.1,
+        dropout: float = 0.3,
+        patience: int = 10,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> None:
+        if not temperature > 0:
+            raise ValueError(f"temperature must be positive, got {temperature}")
+        if batch_size < 2:
+            raise ValueError(f"InfoNCE compares with other rows: batch_size must be at least 2, got {batch_size}")
+        self.dim, self.hidden, self.temperature, self.epochs = dim, hidden, temperature, epochs
+        self.batch_size, self.learning_rate, self.weight_decay = batch_size, learning_rate, weight_decay
+        self.dropout, self.patience, self.seed, self.progress = dropout, patience, seed, progress
+
+    def fit(
+        self,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        concepts: np.ndarray | None = None,
+        validation: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> TwoTower:
+        """Fit to paired rows ``x`` (n, d_x) and ``y`` (n, d_y).
+
+        Args:
+            concepts: (n,) rows of the same concept are not held against each other.
+            validation: a pair (x, y) that decides when to stop. Without it, all epochs are run.
+        """
+        x, y = check_pairs(x, y)
+        self.means_ = x.mean(axis=0), y.mean(axis=0)
+        self.scales_ = tuple(float(np.sqrt(view.var(axis=0).mean())) or 1.0 for view in (x, y))
+        views = [self._tensor(view, i) for i, view in enumerate((x, y))]
+        held_out = [self._tensor(view, i) for i, view in enumerate(check_pairs(*validation))] if validation else None
+        names = np.arange(len(x)) if concepts is None else np.unique(concepts, return_inverse=True)[1]
+        codes = torch.as_tensor(names)
+
+        with torch.random.fork_rng(devices=[]):  # seeded here, without touching anybody else's random numbers
+            torch.manual_seed(self.seed)
+            self.towers_ = nn.ModuleList(_Tower(v.shape[1], self.dim, self.hidden, self.dropout) for v in views)
+            log_temperature = nn.Parameter(torch.tensor(self.temperature).log())
+            groups = [{"params": self.towers_.parameters(), "weight_decay": self.weight_decay},
+                      {"params": [log_temperature], "weight_decay": 0.0}]  # fmt: skip
+            optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
+            schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
+            self.history_: list[dict[str, float]] = []
+            best, waited, kept = np.inf, 0, None
+            for _ in trange(self.epochs, desc="two-tower", unit="epoch", disable=not self.progress, leave=False):
+                self.towers_.train()
+                losses = []
+                for rows in torch.randperm(len(x)).split(self.batch_size):
+                    if len(rows) < 2:
+                        continue
+                    same = codes[rows, None] == codes[None, rows]
+                    ends = [tower(view[rows]) for tower, view in zip(self.towers_, views, strict=True)]
+                    loss = info_nce(*ends, log_temperature.exp(), same)
+                    optimizer.zero_grad()
+                    loss.backward()
+                    optimizer.step()
+                    losses.append(loss.item())
+                schedule.step()
+                self.history_.append({"loss": float(np.mean(losses))})
+                if held_out is None:
+                    continue
+                self.towers_.eval()
+                with torch.no_grad():
+                    ends = [tower(view) for tower, view in zip(self.towers_, held_out, strict=True)]
+                    now = info_nce(*ends, log_temperature.exp()).item()
+                self.history_[-1]["validation_loss"] = now
+                if now < best:
+                    best, waited, kept = now, 0, copy.deepcopy(self.towers_.state_dict())
+                elif (waited := waited + 1) >= self.patience:
+                    break
+            if kept:
+                self.towers_.load_state_dict(kept)
+        self.towers_.eval()
+        self.temperature_ = log_temperature.exp().item()
+        return self
+
+    def _tensor(self, x: np.ndarray, view: int) -> Tensor:
+        return torch.as_tensor((x - self.means_[view]) / self.scales_[view], dtype=torch.float32)
+
+    @torch.no_grad()
+    def transform(self, x: np.ndarray, view: int = 0) -> np.ndarray:
+        """Rows of either view in the shared space, (n, dim) float32 of length 1."""
+        require_fitted(self, "towers_")
+        x = check_view(x, len(self.means_[view]), view)
+        return self.towers_[view](self._tensor(x, view)).numpy()

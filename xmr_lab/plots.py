@@ -1,0 +1,144 @@
+"""Figures: one style, and no figure without alt text.
+
+`show` puts the alt text into the output's metadata, where `notebooks.with_alt_texts` takes it to HTML.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import textwrap
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+from IPython import get_ipython
+from IPython.display import display
+from matplotlib.figure import Figure
+from PIL import Image
+
+__all__ = ["COLOURS", "contact_sheet", "on_white", "show", "use_style"]
+
+# Okabe & Ito (2008), "Color universal design": told apart with any kind of colour vision. Yellow is last,
+# as it is hard to see on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+_SHARPNESS = 1.5  # pixels saved for a pixel shown: sharp letters, and files that stay small
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults to the style of this kit: Okabe-Ito colours, quiet axes, readable sizes."""
+    mpl.rcParams.update(
+        {
+            "axes.prop_cycle": plt.cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.grid": True,
+            "axes.axisbelow": True,
+            "axes.titlelocation": "left",
+            "axes.titlesize": 11,
+            "axes.labelsize": 10.5,
+            "grid.color": "#E4E4E4",
+            "grid.linewidth": 0.8,
+            "font.size": 10.5,
+            "figure.figsize": (7.0, 3.6),
+            "figure.dpi": 96,
+            "figure.constrained_layout.use": True,
+            "figure.facecolor": "white",
+            "image.cmap": "cividis",
+            "image.interpolation": "antialiased",
+            "legend.frameon": False,
+            "lines.linewidth": 2.0,
+        }
+    )
+
+
+def show(figure: Figure, *, alt: str, caption: str | None = None) -> None:
+    """Show a figure with its alt text, and close it.
+
+    Args:
+        figure: what to show.
+        alt: what a reader who does not see the figure needs to know: what is plotted, and what it shows.
+        caption: a line of Markdown below the figure.
+
+    Raises:
+        ValueError: if ``alt`` is empty.
+
+    Examples:
+        >>> figure, axes = plt.subplots()
+        >>> show(figure, alt="Hit rate rises with the number of pairs.")
+        [Figure: Hit rate rises with the number of pairs.]
+    """
+    alt = " ".join(alt.split())
+    if not alt:
+        raise ValueError("a figure needs alt text: say in a sentence or two what it plots and what it shows")
+    text = f"[Figure: {alt}]"
+    if get_ipython() is None:
+        print(text)
+    else:
+        png, width = _encode(figure)
+        metadata = {"image/png": {"alt": alt, "width": width}}
+        display({"image/png": png, "text/plain": text}, metadata=metadata, raw=True)
+        if caption:
+            display({"text/markdown": f"*{caption}*", "text/plain": caption}, raw=True)
+    plt.close(figure)
+
+
+def _encode(figure: Figure) -> tuple[str, int]:
+    """The figure as a small PNG (base64) of at most 256 colours, and the width at which to show it."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=96 * _SHARPNESS, facecolor="white")
+    picture = Image.open(buffer).convert("RGB")
+    small = io.BytesIO()
+    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(small, "png", optimize=True)
+    return base64.b64encode(small.getvalue()).decode(), round(picture.width / _SHARPNESS)
+
+
+def on_white(picture: Image.Image) -> Image.Image:
+    """The picture without transparency, on white.
+
+    Examples:
+        >>> on_white(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0))
+        (255, 255, 255)
+    """
+    picture = picture.convert("RGBA")
+    white = Image.new("RGBA", picture.size, "white")
+    return Image.alpha_composite(white, picture).convert("RGB")
+
+
+def contact_sheet(
+    images: Sequence[Image.Image], *, titles: Sequence[str] | None = None, columns: int = 5, size: float = 1.4
+) -> Figure:
+    """Pictures in rows, on white, each with its title below.
+
+    Args:
+        images: what to show; transparent ones are put on white.
+        titles: one for each; long ones are wrapped, and cut after three lines.
+        columns: pictures in a row.
+        size: width of a picture in inches.
+
+    Raises:
+        ValueError: if there are no images, or not one title for each.
+    """
+    if not images or (titles is not None and len(titles) != len(images)):
+        raise ValueError(
+            f"expected at least one image and a title for each, got {len(images)} images"
+            f"{'' if titles is None else f' and {len(titles)} titles'}"
+        )
+    rows = -(-len(images) // columns)
+    tallest = max(image.height / image.width for image in images)
+    height = size * min(tallest, 1.2) + (0.55 if titles is not None else 0.0)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(size * columns, height * rows), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat:
+        axis.axis("off")
+        axis.set_anchor("S")  # titles in a line, close to their pictures
+    for index, (axis, image) in enumerate(zip(axes.flat, images, strict=False)):
+        axis.imshow(on_white(image))
+        if titles is not None:
+            lines = textwrap.wrap(titles[index], width=round(13 * size), max_lines=3, placeholder=" …")
+            axis.annotate(
+                "\n".join(lines), (0.5, 0), (0, -3), xycoords="axes fraction", textcoords="offset points",
+                ha="center", va="top", fontsize=8,
+            )  # fmt: skip
+    return figure
