@@ -73,9 +73,7 @@ class Page:
         """Load a page and all that it asks for, math included."""
         self.events.clear()
         self.call("Page.navigate", url=address)
-        self.wait_for(
-            f"location.href.split('#')[0] == {json.dumps(address)} && document.readyState == 'complete'"
-        )
+        self.wait_for(f"location.href.split('#')[0] == {json.dumps(address)} && document.readyState == 'complete'")
         self.evaluate("window.MathJax?.startup?.promise.then(() => true) ?? true")
         self.evaluate("new Promise(done => setTimeout(done, 300))")  # what scripts ask for after loading
 
@@ -129,9 +127,7 @@ def site(book) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page() -> Iterator[Page]:
     if not BROWSER:
-        pytest.skip(
-            f"no browser found: none of {', '.join(NAMES)} on the path, and XMR_LAB_BROWSER is not set"
-        )
+        pytest.skip(f"no browser found: none of {', '.join(NAMES)} on the path, and XMR_LAB_BROWSER is not set")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = subprocess.Popen(
             [BROWSER, f"--user-data-dir={profile}", *FLAGS],
@@ -199,9 +195,7 @@ def test_the_first_page_leads_to_the_introduction(site, page):
 
 
 def test_pages_load_nothing_from_another_host(book):
-    loads = re.compile(
-        r"""<(?:script|img|iframe|audio|source|link)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']+"""
-    )
+    loads = re.compile(r"""<(?:script|img|iframe|audio|source|link)\b[^>]*?\b(?:src|href)=["'](?:https?:)?//[^"']+""")
     found = {name: loads.findall((book / name).read_text(encoding="utf-8")) for name in pages_of(book)}
     assert not any(found.values()), found
 

@@ -147,9 +147,7 @@ def test_classification_equal_to_scikit_learn():
 
     labels, predictions = ["a", "b", "b", "c"], ["a", "b", "c", "d"]
     assert metrics.accuracy(labels, predictions).mean() == accuracy_score(labels, predictions)
-    assert metrics.f1_score(labels, predictions) == f1_score(
-        labels, predictions, average="macro", zero_division=0
-    )
+    assert metrics.f1_score(labels, predictions) == f1_score(labels, predictions, average="macro", zero_division=0)
 
 
 # --- vectors: what must not matter -----------------------------------------------------------------------

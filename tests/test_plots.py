@@ -18,9 +18,7 @@ def shown(monkeypatch) -> list:
     """What a notebook would be given to display."""
     found: list = []
     monkeypatch.setattr(plots, "get_ipython", lambda: object())
-    monkeypatch.setattr(
-        plots, "display", lambda data, **options: found.append((data, options.get("metadata", {})))
-    )
+    monkeypatch.setattr(plots, "display", lambda data, **options: found.append((data, options.get("metadata", {}))))
     return found
 
 
@@ -29,9 +27,7 @@ def test_show_puts_alt_text_in_the_metadata_and_closes_the_figure(shown):
     plots.show(figure, alt="  Two lines\n that cross. ", caption="Crossing")
     (data, metadata), (caption, _) = shown
     assert metadata["image/png"] == {"alt": "Two lines that cross.", "width": 384}
-    assert (
-        data["text/plain"] == "[Figure: Two lines that cross.]" and caption["text/markdown"] == "*Crossing*"
-    )
+    assert data["text/plain"] == "[Figure: Two lines that cross.]" and caption["text/markdown"] == "*Crossing*"
     assert Image.open(io.BytesIO(base64.b64decode(data["image/png"]))).size == (576, 288)
     assert not plt.fignum_exists(figure.number)
 

@@ -64,15 +64,11 @@ def test_text_is_read_as_the_declared_type(name, text, value):
      ("k", "__import__('os')"), ("sede", 1)],
 )  # fmt: skip
 def test_what_is_not_valid_is_refused_with_what_is(name, value):
-    with pytest.raises(
-        ValueError, match=r"(?s)Its parameters are:.*k: int = 10  # results per query \[1, 1000\]"
-    ):
+    with pytest.raises(ValueError, match=r"(?s)Its parameters are:.*k: int = 10  # results per query \[1, 1000\]"):
         check_parameters(parse_parameters(CELL), {name: value}, name="a notebook")
 
 
-@pytest.mark.parametrize(
-    "line", ["k = 3  # k", "k: int = 3", "k: list = [1]  # k", "k: int  # k", "print(1)  # k"]
-)
+@pytest.mark.parametrize("line", ["k = 3  # k", "k: int = 3", "k: list = [1]  # k", "k: int  # k", "print(1)  # k"])
 def test_a_parameters_cell_of_another_form_is_refused(line):
     with pytest.raises(ValueError, match="should read"):
         parse_parameters(line)
@@ -134,9 +130,7 @@ def test_expected_files_are_well_formed_and_toml_round_trips(tmp_path):
     for path in (ROOT / "expected").glob("*.toml"):
         assert path.stem in find_notebooks()
         assert report.read_expected(path.stem)
-    (tmp_path / "14.toml").write_text(
-        report.expected_toml({'a "b"': {"value": 0.5, "low": 0.4, "high": 0.6}})
-    )
+    (tmp_path / "14.toml").write_text(report.expected_toml({'a "b"': {"value": 0.5, "low": 0.4, "high": 0.6}}))
     entry = report.read_expected("14", folder=tmp_path)['a "b"']
     assert (entry["value"], entry["tolerance"]) == (0.5, 0.1)
 
@@ -160,13 +154,9 @@ def folder(tmp_path_factory) -> Path:
     """Notebooks and what a first run of all of them wrote to ``out``."""
     folder = tmp_path_factory.mktemp("run")
     (folder / "notebooks").mkdir()
-    record = (
-        'from xmr_lab.report import record, verdict\nrecord("answer", 42 + seed, interval=(40, 44), chance=1)'
-    )
+    record = 'from xmr_lab.report import record, verdict\nrecord("answer", 42 + seed, interval=(40, 44), chance=1)'
     warn = "import warnings, sys\nfrom tqdm.auto import tqdm\nsum(tqdm(range(3)))"
-    write_notebook(
-        folder / "notebooks" / "00_good.ipynb", "# Prose with $x^2$", record, FIGURE, warn, 'verdict("00")'
-    )
+    write_notebook(folder / "notebooks" / "00_good.ipynb", "# Prose with $x^2$", record, FIGURE, warn, 'verdict("00")')
     write_notebook(folder / "notebooks" / "A1_bad.ipynb", "1 + 1", "1 / 0", "'never'")
     run_notebooks(out=folder / "out", notebooks=folder / "notebooks")
     return folder
@@ -242,9 +232,7 @@ def test_debris_is_found(text, what):
 
 
 def test_pages_of_a_figure_keep_its_alt_text():
-    output = nbformat.v4.new_output(
-        "display_data", {"image/png": "aGk=\n"}, metadata={"image/png": {"alt": '"<&'}}
-    )
+    output = nbformat.v4.new_output("display_data", {"image/png": "aGk=\n"}, metadata={"image/png": {"alt": '"<&'}})
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
     assert 'alt="&quot;&lt;&amp;"' in with_alt_texts(notebook).cells[0].outputs[0].data["text/html"]
     assert "image/png" in notebook.cells[0].outputs[0].data  # the notebook itself is left as it is
@@ -257,9 +245,7 @@ def test_committed_notebooks_are_clean_and_complete(path):
     assert not find_debris(notebook)
     assert clean(notebook) == notebook, "saved by hand: run `xmr-lab refresh`"
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), (
-        "not a clean run in order"
-    )
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1)), "not a clean run in order"
     assert read_parameters(path)
 
 

@@ -261,9 +261,7 @@ def test_environment_yml_is_in_step_with_pyproject():
     python, pip, rest = yaml.safe_load(text)["dependencies"]
     assert (python, pip) == (f"python{PROJECT['requires-python']}", "pip")
     named = {Requirement(line).name for line in rest["pip"] if not line.startswith("-")}
-    asked_for = (
-        "jupyterlab nbconvert torch transformers torchaudio matplotlib umap-learn papermill pytest nbval"
-    )
+    asked_for = "jupyterlab nbconvert torch transformers torchaudio matplotlib umap-learn papermill pytest nbval"
     assert set(asked_for.split()) <= named
 
 
@@ -272,9 +270,7 @@ def test_constraints_hold_every_requirement_and_no_host():
     pins = [Requirement(line) for line in text.splitlines()]
     assert not re.search(r"https?:|file:|@|\+cpu|--", text)
     optional = PROJECT["optional-dependencies"].values()
-    for requirement in map(
-        Requirement, [*PROJECT["dependencies"], *(line for extra in optional for line in extra)]
-    ):
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *(line for extra in optional for line in extra)]):
         versions = [str(pin.specifier)[2:] for pin in pins if pin.name == canonicalize_name(requirement.name)]
         assert versions and all(map(requirement.specifier.contains, versions)), requirement
 
@@ -282,6 +278,4 @@ def test_constraints_hold_every_requirement_and_no_host():
 def test_the_version_is_the_same_everywhere():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
     assert PROJECT["version"] == xmr_lab.__version__ == citation["version"]
-    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8").replace("[", "").replace(
-        "]", ""
-    )
+    assert f"## {PROJECT['version']}" in (ROOT / "CHANGELOG.md").read_text("utf-8").replace("[", "").replace("]", "")

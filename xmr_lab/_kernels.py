@@ -152,9 +152,7 @@ def _replace_root(heap, names, score, name):
         if child >= k:
             break
         other = child + 1
-        if other < k and (
-            heap[other] < heap[child] or (heap[other] == heap[child] and names[other] > names[child])
-        ):
+        if other < k and (heap[other] < heap[child] or (heap[other] == heap[child] and names[other] > names[child])):
             child = other
         if heap[child] > score or (heap[child] == score and names[child] < name):
             break

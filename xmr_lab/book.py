@@ -86,9 +86,7 @@ def _latest(committed: Path, executed: Path) -> NotebookNode:
         same = [cell.source for cell in run.cells] == [cell.source for cell in notebook.cells]
         if same and not error_of(run):
             return run
-    print(
-        f"{committed.name}: no complete run in {executed.parent.name}/, the book shows the committed outputs"
-    )
+    print(f"{committed.name}: no complete run in {executed.parent.name}/, the book shows the committed outputs")
     return notebook
 
 
@@ -107,24 +105,17 @@ def _expected_section(number: str, name: str, notebook: NotebookNode) -> str:
 
 def _hash(stage: Path) -> str:
     """A hash of all that the pages are made from."""
-    tools = [
-        f"{name} {importlib.metadata.version(name)}"
-        for name in ("jupyter-book", "sphinx", "sphinx-book-theme")
-    ]
+    tools = [f"{name} {importlib.metadata.version(name)}" for name in ("jupyter-book", "sphinx", "sphinx-book-theme")]
     digest = hashlib.sha256(" ".join(tools).encode())
     for path in sorted(stage.rglob("*")):
         if path.is_file():
-            digest.update(
-                path.relative_to(stage).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest()
-            )
+            digest.update(path.relative_to(stage).as_posix().encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 
 def _build(stage: Path) -> Path:
     """Build the pages; the folder that holds them."""
-    program = (
-        "from jupyter_book.cli.main import main; main()"  # a process of its own: Sphinx keeps global state
-    )
+    program = "from jupyter_book.cli.main import main; main()"  # a process of its own: Sphinx keeps global state
     command = [sys.executable, "-c", program, "build", str(stage), "-W", "--keep-going", "-q"]
     done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
     if done.returncode:

@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="for programs to read")
     doctor.set_defaults(command=_doctor)
 
-    search = commands.add_parser("search", help="find pictures, texts and sounds")
+    search = commands.add_parser("search", help="find pictures with a text or a sound, texts with a picture")
     add = search.add_argument
     add("query", metavar="QUERY", help="a text, or the path of a picture or sound")
     add("--in", dest="folder", type=Path, metavar="FOLDER", help="a collection of your own (Stamps)")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,9 +16,11 @@ from xmr_lab._tiles import Metric
 __all__ = [
     "Evaluation",
     "bootstrap_interval",
+    "comparison",
     "evaluate",
     "evaluate_both",
     "evaluate_ranks",
+    "format_comparison",
     "holm",
     "paired_permutation_test",
 ]
@@ -286,3 +288,38 @@ def _batches(n: int, width: int) -> list[int]:
     """n resamples of ``width`` numbers each, in batches that fit in memory."""
     size = max(1, BATCH // width)
     return [min(size, n - start) for start in range(0, n, size)]
+
+
+def comparison(
+    evaluations: Mapping[str, Evaluation],
+    measures: Sequence[str] = ("hit_rate@1", "hit_rate@10", "reciprocal_rank", "median_rank"),
+    *,
+    rng: int = 0,
+) -> pd.DataFrame:
+    """Methods beside each other, chance first: one row a (method, metric) with value, low and high.
+
+    Args:
+        evaluations: all of the same queries, so that chance is the same for all.
+        measures: rows of `Evaluation.summary`.
+        rng: seed of the bootstrap.
+    """
+    first = next(iter(evaluations.values())).summary(rng=rng).loc[list(measures), "chance"]
+    rows = [("chance", metric, value, np.nan, np.nan) for metric, value in first.items()]
+    for name, evaluation in evaluations.items():
+        summary = evaluation.summary(rng=rng).loc[list(measures)]
+        rows += [(name, metric, row["value"], row["low"], row["high"]) for metric, row in summary.iterrows()]
+    return pd.DataFrame(rows, columns=["method", "metric", "value", "low", "high"])
+
+
+def format_comparison(table: pd.DataFrame) -> pd.DataFrame:
+    """The table of `comparison` for people: methods down, metrics across, each value with its interval."""
+
+    def cell(row: pd.Series) -> str:
+        digits = 1 if row["metric"] == "median_rank" else 2
+        interval = "" if np.isnan(row["low"]) else f" [{row['low']:.{digits}f}, {row['high']:.{digits}f}]"
+        return f"{row['value']:.{digits}f}{interval}"
+
+    wide = table.assign(cell=table.apply(cell, axis=1)).pivot(index="method", columns="metric", values="cell")
+    names = {axis: pd.unique(table[axis]) for axis in ("method", "metric")}
+    wide = wide.loc[names["method"], names["metric"]]
+    return wide.rename_axis(index=None, columns=None).rename(columns=lambda name: name.replace("_", " "))

@@ -41,8 +41,8 @@ def standardize_scores(scores: ArrayLike, *, axis: int | None = None) -> np.ndar
 def fuse_scores(matrices: Sequence[ArrayLike], weights: Sequence[float] | None = None) -> np.ndarray:
     """The weighted sum of standardised score matrices, all (n_queries, n_gallery).
 
-    Standardising first makes scores comparable that come from different matchers (Lee 1997,
-    doi:10.1145/258525.258587). Weights are choices: make them on validation data.
+    Standardising first makes scores comparable that come from different matchers (Montague & Aslam 2001,
+    doi:10.1145/502585.502657). Weights are choices: make them on validation data.
 
     Examples:
         >>> fuse_scores([np.array([[1.0, 3.0]]), np.array([[10.0, 10.0]])])

@@ -179,9 +179,7 @@ def execute(
     executed.cells = [cell for cell in executed.cells if _ERROR_TAG not in cell.metadata.get("tags", [])]
     error = error_of(executed)
     if done.returncode and not error:
-        error = (
-            "the kernel died: " + (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        )
+        error = "the kernel died: " + (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return clean(executed), error
 
 

@@ -146,9 +146,7 @@ def read_parameters(notebook: Path) -> list[Parameter]:
     return []
 
 
-def check_parameters(
-    declared: Sequence[Parameter], given: Mapping[str, Value], *, name: str
-) -> dict[str, Value]:
+def check_parameters(declared: Sequence[Parameter], given: Mapping[str, Value], *, name: str) -> dict[str, Value]:
     """The values in ``given`` that differ from the defaults, each with its declared type.
 
     Raises:

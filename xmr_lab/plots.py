@@ -12,12 +12,15 @@ from collections.abc import Sequence
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
 from IPython import get_ipython
 from IPython.display import display
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["COLOURS", "contact_sheet", "on_white", "show", "use_style"]
+__all__ = ["COLOURS", "contact_sheet", "interval_plot", "on_white", "retrieval_panel", "show", "use_style"]
 
 # Okabe & Ito (2008), "Color universal design": told apart with any kind of colour vision. Yellow is last,
 # as it is hard to see on white.
@@ -141,4 +144,76 @@ def contact_sheet(
                 "\n".join(lines), (0.5, 0), (0, -3), xycoords="axes fraction", textcoords="offset points",
                 ha="center", va="top", fontsize=8,
             )  # fmt: skip
+    return figure
+
+
+def retrieval_panel(
+    queries: Sequence[str | Image.Image],
+    results: Sequence[Sequence[str | Image.Image]],
+    correct: Sequence[Sequence[bool]],
+    *,
+    size: float = 1.15,
+) -> Figure:
+    """One row a query, the best results after it, the right ones framed in blue and ticked.
+
+    Args:
+        queries: texts or pictures.
+        results: for each query as many results, best first; texts or pictures.
+        correct: for each result, whether it is relevant.
+        size: side of a picture in inches.
+    """
+    columns = 1 + max(map(len, results))
+    figure, axes = plt.subplots(len(queries), columns, figsize=(size * columns, size * len(queries)), squeeze=False)
+    for row, query in enumerate(queries):
+        _draw(axes[row, 0], query, frame="#BBBBBB")
+        for axis, result, right in zip(axes[row, 1:], results[row], correct[row], strict=False):
+            _draw(axis, result, frame=COLOURS[0] if right else "#EEEEEE", width=3 if right else 1)
+            if right:  # a mark as well as a colour
+                axis.text(0.97, 0.95, "✓", color=COLOURS[0], fontsize=11, ha="right", va="top",
+                          transform=axis.transAxes)  # fmt: skip
+    axes[0, 0].set_title("query", fontsize=9, loc="left")
+    axes[0, 1].set_title("best results →", fontsize=9, loc="left")
+    return figure
+
+
+def _draw(axis: Axes, content: str | Image.Image, *, frame: str, width: float = 1.0) -> None:
+    """A picture in a frame, or a text wrapped in one."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(False)
+    if isinstance(content, str):
+        text = "\n".join(textwrap.wrap(content, width=14, max_lines=6, placeholder=" …"))
+        axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, transform=axis.transAxes)
+        axis.set(xlim=(0, 1), ylim=(0, 1))
+        axis.set_box_aspect(1)
+    else:
+        picture = on_white(content)
+        side = max(picture.size)
+        square = Image.new("RGB", (side, side), "white")
+        square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+        axis.imshow(square)
+    for spine in axis.spines.values():
+        spine.set(visible=True, color=frame, linewidth=width)
+
+
+def interval_plot(table: pd.DataFrame, *, metric: str, by: str = "direction") -> Figure:
+    """Values with their intervals, methods down, one colour for each ``by``, chance as a dashed line.
+
+    Args:
+        table: rows of `xmr_lab.experiment.comparison`, with a column ``by``.
+        metric: which of its metrics.
+    """
+    table = table[table["metric"] == metric]
+    methods = [name for name in pd.unique(table["method"]) if name != "chance"]
+    kinds = list(pd.unique(table[by]))
+    figure, axis = plt.subplots(figsize=(7.0, 0.5 + 0.45 * len(methods)))
+    for index, kind in enumerate(kinds):
+        rows = table[table[by] == kind].set_index("method")
+        places = np.arange(len(methods)) + 0.26 * (index - (len(kinds) - 1) / 2)
+        shown = rows.loc[methods]
+        spread = np.abs(shown[["low", "high"]].to_numpy().T - shown["value"].to_numpy())
+        axis.errorbar(shown["value"], places, xerr=spread, fmt="os"[index % 2], capsize=3, label=kind)
+        axis.axvline(rows.loc["chance", "value"], color=COLOURS[index], linestyle="--", linewidth=1)
+    axis.set(yticks=range(len(methods)), yticklabels=methods, xlabel=metric.replace("_", " "), xlim=(0, None))
+    axis.invert_yaxis()
+    figure.legend(loc="outside upper right", ncols=len(kinds), fontsize=9)
     return figure

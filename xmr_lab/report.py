@@ -115,9 +115,7 @@ def read_expected(number: str, *, folder: Path = EXPECTED) -> dict[str, dict[str
     return entries
 
 
-def check_expected(
-    number: str, records: Mapping[str, Mapping[str, float]], *, folder: Path = EXPECTED
-) -> pd.DataFrame:
+def check_expected(number: str, records: Mapping[str, Mapping[str, float]], *, folder: Path = EXPECTED) -> pd.DataFrame:
     """Compare recorded numbers with the expected ones.
 
     Returns:
@@ -201,8 +199,7 @@ class Provenance:
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>"
-            for name, value in self.rows.items()
+            f"<tr><th>{html.escape(name)}</th><td>{html.escape(value)}</td></tr>" for name, value in self.rows.items()
         )
         return f'<table class="provenance"><tbody>{rows}</tbody></table>'
 
@@ -228,9 +225,7 @@ def provenance(
     rows["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     if collection is not None:
         rows["data"] = str(collection.fingerprint)
-        pairs = sorted(
-            zip(collection.table["id"].astype(str), collection.table["split"].astype(str), strict=True)
-        )
+        pairs = sorted(zip(collection.table["id"].astype(str), collection.table["split"].astype(str), strict=True))
         rows["splits"] = hashlib.sha256(json.dumps(pairs).encode()).hexdigest()[:16]
     for encoder in encoders:
         rows[f"{encoder.modality} encoder"] = f"{type(encoder).__name__} {encoder.fingerprint}"
@@ -250,9 +245,7 @@ def _commit() -> str:
     """The commit of the checkout, "with changes" if it has any, or "unknown"."""
     try:
         commit, changes = (
-            subprocess.run(
-                ["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True
-            ).stdout
+            subprocess.run(["git", "-C", str(ROOT), *command], capture_output=True, text=True, check=True).stdout
             for command in (
                 ["rev-parse", "--short=12", "HEAD"],
                 ["status", "--porcelain", "--", "xmr_lab", "data"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 from dataclasses import dataclass, replace
 from math import gcd
@@ -61,10 +62,13 @@ class Audio:
 
     def player(self, label: str = "") -> str:
         """An HTML player that needs no other file and no network."""
-        encoded = self.encoded or self.resample(16_000).to_bytes()
-        source = base64.b64encode(encoded).decode()
-        title = label or f"sound of {self.seconds:.1f} seconds"
-        return f'<audio controls preload="none" aria-label="{title}" src="data:audio/ogg;base64,{source}"></audio>'
+        source = base64.b64encode(self.encoded or self.resample(16_000).to_bytes()).decode()
+        title = html.escape(label or f"sound of {self.seconds:.1f} seconds", quote=True)
+        style = "height:32px;width:230px;vertical-align:middle"
+        return (
+            f'<audio controls preload="none" style="{style}" aria-label="{title}" '
+            f'src="data:audio/ogg;base64,{source}"></audio>'
+        )
 
     def _repr_html_(self) -> str:
         return self.player()

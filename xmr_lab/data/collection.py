@@ -21,6 +21,7 @@ from .audio import Audio, decode_audio
 __all__ = ["Collection", "Field", "Item", "View", "decode_image"]
 
 MODALITIES = ("image", "text", "audio")
+SHOWN_FIRST = ("en", "zh_CN", "es", "fr", "de", "ru", "ar", "hi")  # when an item shows itself
 
 
 def decode_image(source: bytes | Path, *, name: str = "") -> Image.Image:
@@ -137,18 +138,24 @@ class Item:
 
     def _repr_html_(self) -> str:
         caption = next(iter(self.texts.values()), self.id)
-        parts = [f"<strong>{html.escape(str(self.id))}</strong>"]
-        if self.image is not None:
-            parts.append(image_html(self.image, alt=caption))
-        shown = list(self.texts.items())[:6]
-        parts += [f"<div>{html.escape(language)}: {html.escape(text)}</div>" for language, text in shown]
-        if len(self.texts) > len(shown):
-            parts.append(f"<div>… and in {len(self.texts) - len(shown)} more languages</div>")
-        if self.sound is not None:
-            parts.append(f"<div>sound {self.sound.player(f'sound of {self.id}')}</div>")
+        order = [language for language in SHOWN_FIRST if language in self.texts]
+        order += [language for language in self.texts if language not in SHOWN_FIRST]
+        lines = [f"<strong>{html.escape(str(self.id))}</strong>"]
+        for language in order[:8]:
+            label = f"<code>{html.escape(language)}</code> " if language else ""
+            lines.append(f'{label}<span lang="{language}">{html.escape(self.texts[language])}</span>')
+        if len(order) > 8:
+            lines.append(f"… and in {len(order) - 8} more languages")
+        picture = "" if self.image is None else image_html(self.image, alt=caption)
+        sounds = {} if self.sound is None else {"sound": self.sound.player(f"sound of {self.id}")}
         for language, audio in self.speech.items():
-            parts.append(f"<div>{html.escape(language)} {audio.player(f'{caption} spoken in {language}')}</div>")
-        return "".join(parts)
+            sounds[language] = audio.player(f"{caption} spoken in {language}")
+        players = [f"<div><code>{html.escape(name)}</code><br>{player}</div>" for name, player in sounds.items()]
+        row = "display:flex;flex-wrap:wrap;gap:0.6em 1.2em;align-items:center"
+        return (
+            f'<div style="{row}">{picture}<div>{"<br>".join(lines)}</div></div>'
+            f'<div style="{row};margin-top:0.6em">{"".join(players)}</div>'
+        )
 
 
 class Collection:

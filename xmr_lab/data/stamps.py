@@ -104,5 +104,3 @@ def load_stamps(folder: Path | str | None = None, *, letters: bool = False) -> C
     if not letters:
         table = table[~table["category"].str.startswith("symbols/alphabets")]
     return Collection("stamps", table, fields)
-
-

@@ -99,9 +99,7 @@ class SpeechEmbedding(BatchEncoder):
         spread = frames.std(axis=0) if self.pooling == "mean_std" else frames.max(axis=0)
         return np.concatenate([mean, spread])
 
-    def frames(
-        self, items: Sequence[Audio], *, batch_size: int = 32, progress: bool = True
-    ) -> list[np.ndarray]:
+    def frames(self, items: Sequence[Audio], *, batch_size: int = 32, progress: bool = True) -> list[np.ndarray]:
         """The windows' vectors before pooling: (n_windows, 96) float32 for each sound."""
         batches = self.batches(items, batch_size=batch_size, progress=progress)
         return [frames for batch in batches for frames in self.embed_windows(batch)]

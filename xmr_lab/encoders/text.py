@@ -94,9 +94,9 @@ class TransformerText:
                 "only their beginning is encoded",
                 stacklevel=3,
             )
-            tokens = self.tokenizer(
-                texts, truncation=True, max_length=self.max_tokens, return_attention_mask=False
-            )["input_ids"]
+            tokens = self.tokenizer(texts, truncation=True, max_length=self.max_tokens, return_attention_mask=False)[
+                "input_ids"
+            ]
         return tokens
 
     @torch.inference_mode()
