@@ -102,7 +102,8 @@ def test_data_and_doctor_and_search(room, tmp_path):
     assert main(["doctor"]) == 1
     seen = room("xmr_lab.search", "search_command")
     assert main(["search", "a red apple", "--in", "mine", "-k", "3"]) == 0
-    assert seen == [(("a red apple",), {"folder": Path("mine"), "k": 3, "out": Path("contact_sheet.png")})]
+    wanted = {"folder": Path("mine"), "k": 3, "out": Path("contact_sheet.png"), "language": "es"}
+    assert seen == [(("a red apple",), wanted)]
 
 
 @pytest.mark.parametrize(

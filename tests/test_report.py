@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from xmr_lab import report
-from xmr_lab.notebooks import ROOT, clean, find_debris, find_notebooks, read, to_html, with_alt_texts
+from xmr_lab.notebooks import ROOT, clean, find_debris, find_notebooks, for_readers, read, to_html
 from xmr_lab.parameters import check_parameters, parse_parameters, read_parameters
 from xmr_lab.runner import describe_parameters, refresh_notebooks, run_notebooks
 
@@ -156,7 +156,7 @@ def folder(tmp_path_factory) -> Path:
     (folder / "notebooks").mkdir()
     record = 'from xmr_lab.report import record, verdict\nrecord("answer", 42 + seed, interval=(40, 44), chance=1)'
     warn = "import warnings, sys\nfrom tqdm.auto import tqdm\nsum(tqdm(range(3)))"
-    write_notebook(folder / "notebooks" / "00_good.ipynb", "# Prose with $x^2$", record, FIGURE, warn, 'verdict("00")')
+    write_notebook(folder / "notebooks" / "90_good.ipynb", "# Prose with $x^2$", record, FIGURE, warn, 'verdict("90")')
     write_notebook(folder / "notebooks" / "A1_bad.ipynb", "1 + 1", "1 / 0", "'never'")
     run_notebooks(out=folder / "out", notebooks=folder / "notebooks")
     return folder
@@ -165,15 +165,15 @@ def folder(tmp_path_factory) -> Path:
 def test_a_run_writes_notebook_page_and_numbers(folder):
     out = folder / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        f"{name}.{kind}" for name in ("00_good", "A1_bad") for kind in ("html", "ipynb", "json")
+        f"{name}.{kind}" for name in ("90_good", "A1_bad") for kind in ("html", "ipynb", "json")
     )
-    results = json.loads((out / "00_good.json").read_text())
+    results = json.loads((out / "90_good.json").read_text())
     assert results["records"] == {"answer": {"value": 42.0, "low": 40.0, "high": 44.0, "chance": 1.0}}
-    notebook = read(out / "00_good.ipynb")
+    notebook = read(out / "90_good.ipynb")
     assert not find_debris(notebook)
     assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
-    assert "papermill" not in (out / "00_good.ipynb").read_text()
-    page = (out / "00_good.html").read_text()
+    assert "papermill" not in (out / "90_good.ipynb").read_text()
+    page = (out / "90_good.html").read_text()
     assert "alt=\"An empty frame &amp; 'nothing' in it.\"" in page and "mjx-" in page
     assert 'src="http' not in page and "@import" not in page
 
@@ -187,10 +187,10 @@ def test_what_has_not_changed_is_not_run_again_and_a_failure_is_told(folder):
 
 
 def test_other_parameters_go_to_other_files(folder):
-    (result,) = run_notebooks(["00"], {"seed": "3"}, out=folder / "out", notebooks=folder / "notebooks")
-    assert result.notebook.name == "00_good-seed=3.ipynb" and result.records["answer"]["value"] == 45
+    (result,) = run_notebooks(["90"], {"seed": "3"}, out=folder / "out", notebooks=folder / "notebooks")
+    assert result.notebook.name == "90_good-seed=3.ipynb" and result.records["answer"]["value"] == 45
     assert "this run has seed=3" in result.notebook.read_text()
-    assert json.loads((folder / "out" / "00_good.json").read_text())["records"]["answer"]["value"] == 42
+    assert json.loads((folder / "out" / "90_good.json").read_text())["records"]["answer"]["value"] == 42
 
 
 def test_refresh_writes_back_only_what_is_fit_to_commit(folder):
@@ -199,16 +199,16 @@ def test_refresh_writes_back_only_what_is_fit_to_commit(folder):
     with pytest.raises(ValueError, match=r"A1_bad\.ipynb: cell 2 .* an error"):
         refresh_notebooks(out=folder / "out", notebooks=notebooks)
     assert (notebooks / "A1_bad.ipynb").read_bytes() == before
-    refreshed = nbformat.read(notebooks / "00_good.ipynb", as_version=4)
+    refreshed = nbformat.read(notebooks / "90_good.ipynb", as_version=4)
     nbformat.validate(refreshed)
     assert refreshed.cells[2].outputs and clean(refreshed) == refreshed
-    (again,) = refresh_notebooks(["00"], out=folder / "out", notebooks=notebooks)
+    (again,) = refresh_notebooks(["90"], out=folder / "out", notebooks=notebooks)
     assert again.skipped  # outputs are not part of the key
 
 
 def test_nothing_runs_before_all_is_checked(folder):
-    with pytest.raises(ValueError, match="no notebook 99; there are: 00, A1"):
-        run_notebooks(["00", "99"], out=folder / "none", notebooks=folder / "notebooks")
+    with pytest.raises(ValueError, match="no notebook 99; there are: 90, A1"):
+        run_notebooks(["90", "99"], out=folder / "none", notebooks=folder / "notebooks")
     with pytest.raises(ValueError, match="k=0 is not valid"):
         run_notebooks(None, {"k": 0}, out=folder / "none", notebooks=folder / "notebooks")
     assert not (folder / "none").exists()
@@ -234,7 +234,7 @@ def test_debris_is_found(text, what):
 def test_pages_of_a_figure_keep_its_alt_text():
     output = nbformat.v4.new_output("display_data", {"image/png": "aGk=\n"}, metadata={"image/png": {"alt": '"<&'}})
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("x", outputs=[output])])
-    assert 'alt="&quot;&lt;&amp;"' in with_alt_texts(notebook).cells[0].outputs[0].data["text/html"]
+    assert 'alt="&quot;&lt;&amp;"' in for_readers(notebook).cells[0].outputs[0].data["text/html"]
     assert "image/png" in notebook.cells[0].outputs[0].data  # the notebook itself is left as it is
     assert "No description" not in to_html(notebook, title="x")
 

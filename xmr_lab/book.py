@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from xmr_lab.notebooks import ROOT, error_of, find_notebooks, read, with_alt_texts, write
+from xmr_lab.notebooks import ROOT, error_of, find_notebooks, for_readers, read, write
 from xmr_lab.report import check_expected, format_table, read_expected, records_of
 
 __all__ = ["build_book"]
@@ -73,7 +73,7 @@ def _collect(stage: Path, sources: Path, notebooks: Path, executed: Path) -> Non
     sections = [_EXPECTED_PAGE]
     for number, path in find_notebooks(notebooks).items():
         notebook = _latest(path, executed / path.name)
-        write(with_alt_texts(notebook), stage / "notebooks" / path.name)
+        write(for_readers(notebook), stage / "notebooks" / path.name)
         sections.append(_expected_section(number, path.stem, notebook))
     write("\n".join(sections), stage / "expected.md")
 

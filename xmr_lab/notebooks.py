@@ -23,9 +23,9 @@ __all__ = [
     "execute",
     "find_debris",
     "find_notebooks",
+    "for_readers",
     "read",
     "to_html",
-    "with_alt_texts",
     "write",
 ]
 
@@ -183,14 +183,15 @@ def execute(
     return clean(executed), error
 
 
-def with_alt_texts(notebook: NotebookNode) -> NotebookNode:
-    """Turn figures into HTML ``<img>`` with their alt text.
+def for_readers(notebook: NotebookNode) -> NotebookNode:
+    """The notebook as a page shows it: figures as HTML ``<img>`` with alt text, no marks for the tests.
 
     Neither nbconvert nor MyST-NB takes the alt text from an output's metadata, where Jupyter's own format
     has it; both pass HTML on as it is.
     """
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
+        cell.source = cell.source.removeprefix("# NBVAL_CHECK_OUTPUT\n")
         for output in cell.get("outputs", []):
             metadata = output.get("metadata", {}).get("image/png", {})
             if "alt" not in metadata or "image/png" not in output.data:
@@ -212,6 +213,6 @@ def to_html(notebook: NotebookNode, *, title: str) -> str:
     mathjax = "".join(f"<script>{script}</script>" for script in scripts)
     exporter = HTMLExporter(raw_template=_TEMPLATE)
     page, _ = exporter.from_notebook_node(
-        with_alt_texts(notebook), resources={"metadata": {"name": title}, "mathjax": mathjax}
+        for_readers(notebook), resources={"metadata": {"name": title}, "mathjax": mathjax}
     )
     return page

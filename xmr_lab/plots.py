@@ -1,6 +1,6 @@
 """Figures: one style, and no figure without alt text.
 
-`show` puts the alt text into the output's metadata, where `notebooks.with_alt_texts` takes it to HTML.
+`show` puts the alt text into the output's metadata, where `notebooks.for_readers` takes it to HTML.
 """
 
 from __future__ import annotations

@@ -115,12 +115,14 @@ def read_expected(number: str, *, folder: Path = EXPECTED) -> dict[str, dict[str
     return entries
 
 
-def check_expected(number: str, records: Mapping[str, Mapping[str, float]], *, folder: Path = EXPECTED) -> pd.DataFrame:
+def check_expected(
+    number: str, records: Mapping[str, Mapping[str, float]], *, folder: Path = EXPECTED, defaults: bool = True
+) -> pd.DataFrame:
     """Compare recorded numbers with the expected ones.
 
     Returns:
         one row a number. ``verdict`` is "pass" (within the tolerance), "off", "missing" (expected, not
-        recorded) or "new" (recorded, nothing expected).
+        recorded), "new" (recorded, nothing expected) or "not judged" (not ``defaults``: other parameters).
 
     Examples:
         >>> check_expected("none", {"accuracy": {"value": 0.5}}).verdict.to_dict()
@@ -137,6 +139,8 @@ def check_expected(number: str, records: Mapping[str, Mapping[str, float]], *, f
             judged = "pass" if near else "off"
         else:
             judged = "missing" if want else "new"
+        if want and not defaults:
+            judged = "not judged"
         rows.append(
             {
                 **want,
@@ -170,9 +174,10 @@ def format_table(table: pd.DataFrame) -> pd.DataFrame:
 
 def verdict(number: str) -> pd.DataFrame:
     """The table for a notebook's last cell: expected, measured, interval, chance, verdict."""
-    if changed := os.environ.get("XMR_LAB_PARAMETERS"):
+    changed = os.environ.get("XMR_LAB_PARAMETERS", "")
+    if changed:
         print(f"The expected numbers hold for the default parameters; this run has {changed}.")
-    return format_table(check_expected(number, _recorded))
+    return format_table(check_expected(number, _recorded, defaults=not changed))
 
 
 def expected_toml(records: Mapping[str, Mapping[str, float]]) -> str:

@@ -61,13 +61,12 @@ class RunResult:
     @property
     def verdicts(self) -> pd.DataFrame:
         """The table of `report.check_expected`."""
-        return check_expected(self.number, self.records)
+        return check_expected(self.number, self.records, defaults=not self.parameters)
 
     @property
     def ok(self) -> bool:
         """No error and, where the expected numbers apply (default parameters), none of them missed."""
-        missed = self.verdicts["verdict"].isin(["off", "missing"]).any()
-        return self.error is None and (bool(self.parameters) or not missed)
+        return self.error is None and not self.verdicts["verdict"].isin(["off", "missing"]).any()
 
     def __str__(self) -> str:
         changed = "".join(f" {key}={value}" for key, value in self.parameters.items())
@@ -77,8 +76,7 @@ class RunResult:
         if self.error:
             lines.append(f"  {self.error}")
         elif len(table := self.verdicts):
-            note = "  (expected numbers hold for the default parameters)\n" if self.parameters else ""
-            lines.append(note + format_table(table).to_string())
+            lines.append(format_table(table).to_string())
         return "\n".join(lines)
 
 
