@@ -271,7 +271,7 @@ def lab(*arguments: str) -> int:
 def bench(*names: str) -> int:
     ensure("bench")
     scripts = sorted((ROOT / "benchmarks").glob("[!_]*.py"))
-    chosen = [script for script in scripts if not names or script.stem.removeprefix("bench_") in names]
+    chosen = [script for script in scripts if not names or script.stem[6:] in names]
     if not chosen:
         raise Failure(f"no such benchmark; there are: {', '.join(script.stem[6:] for script in scripts)}")
     return max(call([PYTHON, str(script)]) for script in chosen)

@@ -1,62 +1,13 @@
-"""The command line: what is asked reaches the room that does it, and errors are one clear line."""
+"""The command line, run for real; errors are one clear line."""
 
+import json
 import subprocess
 import sys
-from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from xmr_lab import runner
 from xmr_lab.cli import main
-
-
-@pytest.fixture
-def room(monkeypatch):
-    """Puts a function in the place of a module's; returns what it was called with."""
-
-    def put(module, name, result=None):
-        seen = []
-
-        def function(*args, **options):
-            seen.append((args, options))
-            if isinstance(result, BaseException):
-                raise result
-            return result
-
-        monkeypatch.setitem(sys.modules, module, ModuleType(module))
-        setattr(sys.modules[module], name, function)
-        return seen
-
-    return put
-
-
-@pytest.mark.parametrize(("ok", "status"), [(True, 0), (False, 1)])
-def test_run(room, capsys, tmp_path, ok, status):
-    seen = room("xmr_lab.runner", "run_notebooks", [SimpleNamespace(ok=ok)])
-    command = [
-        "run",
-        "14",
-        "A1",
-        "-p",
-        "seed=3",
-        "-p",
-        "query=a = b",
-        "--tier",
-        "hub",
-        "--out",
-        str(tmp_path),
-    ]
-    assert main([*command, "--force", "-j", "2"]) == status
-    options = {"tier": "hub", "out": tmp_path, "force": True, "jobs": 2}
-    assert seen == [((["14", "A1"], {"seed": "3", "query": "a = b"}), options)]
-    assert str(tmp_path) in capsys.readouterr().out
-
-
-def test_run_without_words_takes_all_notebooks_with_their_defaults(room):
-    seen = room("xmr_lab.runner", "run_notebooks", [])
-    assert main(["run"]) == 0
-    options = {"tier": "embedded", "out": Path("out"), "force": False, "jobs": None}
-    assert seen == [((None, {}), options)]
 
 
 @pytest.mark.parametrize("text", ["seed", "=3", "a b=1"])
@@ -77,60 +28,75 @@ def test_jobs_are_counted_from_one(capsys, jobs):
     assert exit.value.code == 2 and "expected 1 or more" in capsys.readouterr().err
 
 
-def test_params_and_refresh(room, capsys):
-    room("xmr_lab.runner", "describe_parameters", "seed: int = 0")
-    assert main(["params", "14"]) == 0 and capsys.readouterr().out == "seed: int = 0\n"
-    seen = room("xmr_lab.runner", "refresh_notebooks", [])
-    assert main(["refresh", "14"]) == 0 and seen == [((["14"],), {})]
+def test_params_lists_what_can_be_set(capsys):
+    assert main(["params", "14"]) == 0
+    assert "seeds: int = 3" in capsys.readouterr().out
+    assert main(["params", "99"]) == 2
+    assert capsys.readouterr().err.startswith("xmr-lab: error: no notebook 99; there are: 00")
 
 
-def test_book_says_where_it_is_and_what_the_builder_complained_about(room, capsys):
-    room("xmr_lab.book", "build_book", Path("book/_build/html/index.html"))
-    assert main(["book"]) == 0 and "index.html" in capsys.readouterr().out
-    room("xmr_lab.book", "build_book", RuntimeError("warning: unknown document"))
-    assert main(["book"]) == 1 and "unknown document" in capsys.readouterr().err
+@pytest.mark.parametrize("setting", ["sed=1", "seeds=0", "seeds=many"])
+def test_a_wrong_parameter_lists_the_right_ones_and_nothing_runs(capsys, tmp_path, setting):
+    assert main(["run", "14", "-p", setting, "--out", str(tmp_path / "out")]) == 2
+    assert "seeds: int = 3" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.ipynb"))
 
 
-def test_data_and_doctor_and_search(room, tmp_path):
-    room("xmr_lab.data.stamps", "stamps_folder", tmp_path)
-    seen = room("xmr_lab.data.build", "build_stamps", tmp_path)
-    assert main(["data", "build", "--from", "unpacked"]) == 0
-    assert seen == [((Path("unpacked"), tmp_path), {})]
-    room("xmr_lab.data.stamps", "verify", ["items.parquet"])
+def test_the_hub_tier_is_refused_where_a_notebook_has_none(capsys, tmp_path):
+    assert main(["run", "00", "--tier", "hub", "--out", str(tmp_path)]) == 2
+    assert "tier" in capsys.readouterr().err
+
+
+def test_data_is_verified_and_a_build_needs_the_package(capsys, tmp_path):
     assert main(["data", "verify"]) == 0
-    room("xmr_lab.doctor", "doctor", 1)
-    assert main(["doctor"]) == 1
-    seen = room("xmr_lab.search", "search_command")
-    assert main(["search", "a red apple", "--in", "mine", "-k", "3"]) == 0
-    wanted = {"folder": Path("mine"), "k": 3, "out": Path("contact_sheet.png"), "language": "es"}
-    assert seen == [(("a red apple",), wanted)]
+    assert "intact: items.parquet" in capsys.readouterr().out
+    assert main(["data", "build", "--from", str(tmp_path), "--to", str(tmp_path / "new")]) == 2
+    assert "dpkg-deb" in capsys.readouterr().err
+
+
+def test_search_writes_its_contact_sheet_where_it_is_told(capsys, tmp_path):
+    assert main(["search", "a lion", "-k", "2", "--out", str(tmp_path / "found.png")]) == 0
+    assert "A lion." in capsys.readouterr().out and (tmp_path / "found.png").stat().st_size > 1000
+    assert main(["search", "no such file.png"]) == 2
+    assert "leave out the ending" in capsys.readouterr().err
+
+
+def test_doctor_speaks_json_too(capsys):
+    status = main(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert status == (report["problems"] > 0)
+    assert {"torch", "minilm"} <= {finding["name"] for finding in report["findings"]}
 
 
 @pytest.mark.parametrize(
     ("error", "status", "line"),
     [
-        (ValueError("no such notebook"), 2, "xmr-lab: error: no such notebook\n"),
-        (FileNotFoundError("no data"), 2, "xmr-lab: error: no data\n"),
-        (
-            ModuleNotFoundError("No module named 'x'"),
-            2,
-            "xmr-lab: error: No module named 'x'. What to do: xmr-lab doctor\n",
-        ),
-        (KeyboardInterrupt(), 130, "\nxmr-lab: interrupted; the next run does what is left.\n"),
+        (ModuleNotFoundError("No module named 'x'"), 2, "error: No module named 'x'. What to do: xmr-lab doctor\n"),
+        (KeyboardInterrupt(), 130, "interrupted; the next run does what is left.\n"),
     ],
 )
-def test_errors_are_one_line_and_debug_shows_more(room, capsys, error, status, line):
-    room("xmr_lab.runner", "describe_parameters", error)
+def test_what_cannot_be_provoked_here_is_one_line_too(monkeypatch, capsys, error, status, line):
+    def fail(number):
+        raise error
+
+    monkeypatch.setattr(runner, "describe_parameters", fail)
     assert main(["params", "14"]) == status
-    assert capsys.readouterr().err == line
+    assert capsys.readouterr().err.strip() == f"xmr-lab: {line}".strip()
     assert main(["--debug", "params", "14"]) == status
     assert ("Traceback" in capsys.readouterr().err) is (status == 2)
 
 
-def test_an_error_of_ours_is_not_hidden(room):
-    room("xmr_lab.runner", "describe_parameters", TypeError("a mistake in the code"))
-    with pytest.raises(TypeError):
+def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(runner, "describe_parameters", lambda number: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
         main(["params", "14"])
+
+
+def test_a_closed_pipe_is_no_error():
+    command = [sys.executable, "-m", "xmr_lab.cli", "params", "14"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
 
 
 def test_help_is_quick_to_load():

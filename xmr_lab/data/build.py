@@ -6,6 +6,7 @@ they are written into ``SHA256SUMS``'s neighbour ``BUILD.json``.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.metadata
 import io
@@ -56,8 +57,7 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
     Everything is written to a new folder first, which then takes the old one's place.
 
     Raises:
-        FileNotFoundError: if ``source`` holds no stamps.
-        ImportError: without ``resvg-py``, which draws the vector pictures (``pip install xmr-lab[build]``).
+        FileNotFoundError: if ``source`` holds no stamps, or vector pictures and ``resvg-py`` is not installed.
     """
     roots = [path for path in sorted(Path(source).rglob("stamps")) if (path / "animals").is_dir()]
     if not roots:
@@ -68,7 +68,7 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
     root, target = roots[0], Path(target)
     stems = [path.with_suffix("") for path in sorted(root.rglob("*.txt")) if _picture_file(path.with_suffix(""))]
     images = [_draw(_picture_file(stem)) for stem in tqdm(stems, desc="pictures", unit="picture")]
-    captions = [_captions(stem.with_suffix(".txt")) for stem in stems]
+    captions = [_captions(_beside(stem, ".txt")) for stem in stems]
     ids = [stem.relative_to(root).as_posix() for stem in stems]
     paired = list(zip(stems, ids, strict=True))
     folders = [stem.parent.relative_to(root).as_posix() for stem in stems]
@@ -109,9 +109,11 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
 
 
 def _versions() -> dict[str, str]:
-    names = ("pillow", "pyarrow", "resvg-py", "soundfile", "scipy")
-    versions = {name: importlib.metadata.version(name) for name in names}
-    return {"source": "tuxpaint-stamps-default 2022.06.04-1", "libsndfile": soundfile.__libsndfile_version__} | versions
+    versions = {"source": "tuxpaint-stamps-default 2022.06.04-1", "libsndfile": soundfile.__libsndfile_version__}
+    for name in ("pillow", "pyarrow", "resvg-py", "scipy", "soundfile"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 def _beside(stem: Path, ending: str) -> Path:
@@ -125,8 +127,13 @@ def _picture_file(stem: Path) -> Path | None:
 
 def _draw(path: Path) -> Image.Image:
     if path.suffix == ".svg":
-        import resvg_py
-
+        try:
+            import resvg_py
+        except ModuleNotFoundError as error:
+            raise FileNotFoundError(
+                f"{path.name} is a vector picture, and resvg-py, which draws it, is not installed. "
+                "What to do: 'pip install resvg-py', or 'python3 lab.py setup build'."
+            ) from error
         path = io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(path), dpi=96, skip_system_fonts=True)))
     image = Image.open(path).convert("RGBA")
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
