@@ -45,8 +45,18 @@ def test_a_build_has_the_form_that_stamps_has(unpacked, tmp_path):
 
 def test_an_old_collection_is_replaced_whole(unpacked, tmp_path):
     (tmp_path / "built").mkdir()
-    (tmp_path / "built" / "left_over.parquet").write_bytes(b"old")
+    for name in ("SHA256SUMS", "left_over.parquet"):
+        (tmp_path / "built" / name).write_bytes(b"old")
     assert not (build_stamps(unpacked, tmp_path / "built") / "left_over.parquet").exists()
+    assert not list(tmp_path.glob("tmp*"))
+
+
+def test_a_folder_that_holds_something_else_is_not_replaced(unpacked, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work", "utf-8")
+    with pytest.raises(FileExistsError, match="holds no collection"):
+        build_stamps(unpacked, tmp_path / "mine")
+    assert (tmp_path / "mine" / "thesis.txt").exists()
 
 
 def test_a_folder_without_stamps_says_what_is_expected(tmp_path):

@@ -167,6 +167,19 @@ def test_a_truncated_picture_is_an_error_that_names_it(stamps):
         decode_image(buffer.getvalue()[:-200], name="cat.png")
 
 
+def test_a_picture_is_turned_as_the_camera_was_held():
+    exif, buffer = Image.Exif(), io.BytesIO()
+    exif[0x0112] = 6  # orientation: a quarter turn
+    Image.new("RGB", (40, 20)).save(buffer, "JPEG", exif=exif)
+    assert decode_image(buffer.getvalue()).size == (20, 40)
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((4, 4), 0x8080, np.uint16)).save(buffer, "PNG")
+    assert decode_image(buffer.getvalue()).getpixel((0, 0)) == (128, 128, 128, 255)
+
+
 # --- bring your own -----------------------------------------------------------------------------
 
 
@@ -217,6 +230,22 @@ def test_bad_tables_are_refused(folder, old, new, error):
     rewrite(folder, old, new)
     with pytest.raises((ValueError, FileNotFoundError), match=error):
         load_folder(folder)
+
+
+def test_an_empty_cell_takes_the_default_and_words_like_none_are_texts(folder):
+    (folder / "metadata.csv").write_text("id,text,label,group\nNA,None,x,\n2,null,,g\n3,,y,g\n4,owl,,\n", "utf-8")
+    mine = load_folder(folder)
+    assert mine["NA"].texts == {"": "None"} and list(mine.texts(None)) == ["None", "null", "owl"]
+    assert mine.table["label"].tolist() == ["x", "item", "y", "item"]
+    assert mine.table["group"].tolist() == ["none", "g", "g", "owl"]
+
+
+def test_an_item_decodes_only_what_is_touched(folder):
+    (folder / "c.ogg").write_bytes(b"no sound")
+    item = load_folder(folder)["2"]
+    assert item.image.mode == "RGBA" and item.texts == {"en": "A bird"}
+    with pytest.raises(ValueError, match="cannot decode audio of item '2'"):
+        assert item.sound
 
 
 def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path_factory):

@@ -1,11 +1,11 @@
-"""Intervals, tests and tables, against scipy and by simulation."""
+"""Intervals and tests, against scipy and by simulation."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 from scipy import stats
 
-from xmr_lab.experiment import bootstrap_interval, evaluate, holm, paired_permutation_test
+from xmr_lab.experiment import bootstrap_interval, holm, paired_permutation_test
 
 
 @pytest.mark.parametrize("statistic", ["mean", "median"])
@@ -91,18 +91,3 @@ def test_holm():
     assert holm([]).shape == (0,)
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([1.2])
-
-
-def test_evaluate_has_every_metric_with_interval_and_chance():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(40, 8))
-    names = [f"q{i}" for i in range(40)]
-    y = x + rng.normal(size=x.shape)
-    table = evaluate(x, y, (names, names), ks=[1, 10], ids=names, groups=np.arange(40) // 2)
-    assert list(table.per_query.index) == names
-    summary = table.summary(n_resamples=200)
-    assert (summary["low"] <= summary["value"]).all() and (summary["value"] <= summary["high"]).all()
-    assert summary.loc["hit_rate@10", "chance"] == pytest.approx(10 / 40)
-    assert summary.loc["median_rank", "chance"] == pytest.approx(41 / 2)
-    assert summary.loc["median_rank", "value"] == table.per_query["first_rank"].median()
-    assert (summary["queries"] == 40).all()

@@ -179,6 +179,19 @@ def test_maxsim_ridge_finds_sequences_that_share_words_in_another_order(rng):
     assert top1(MaxSimRidge().fit(phrases, meaning), swapped, meaning) == 1
 
 
-def test_maxsim_ridge_refuses_an_empty_sequence(rng):
+def test_maxsim_refuses_an_empty_sequence():
+    with pytest.raises(ValueError, match="sequence 1 must be finite"):
+        maxsim([np.eye(2)], [np.eye(2), np.empty((0, 2)), np.eye(2)])
+
+
+def test_concepts_must_fit_the_pairs(pairs):
+    with pytest.raises(ValueError, match="one entry for each of 200 pairs, got 201"):
+        TwoTower(8, epochs=1).fit(*pairs, concepts=np.arange(201))
+
+
+def test_maxsim_ridge_refuses_an_empty_sequence_and_a_wrong_width(rng):
     with pytest.raises(ValueError, match="sequence 1 must be finite"):
         MaxSimRidge().fit([np.ones((2, 3)), np.ones((0, 3))], np.ones((2, 2)))
+    fitted = MaxSimRidge().fit(list(rng.normal(size=(4, 2, 3))), rng.normal(size=(4, 2)))
+    with pytest.raises(ValueError, match="frames of 3 columns; got 1"):
+        fitted.transform([np.ones((2, 1))])

@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from xmr_lab import metrics
-from xmr_lab.experiment import evaluate, evaluate_both, evaluate_ranks
+from xmr_lab.evaluation import evaluate, evaluate_both, evaluate_ranks
 from xmr_lab.metrics import rank_relevant, rank_relevant_both, rank_relevant_from_scores, relevance_matrix
 
 

@@ -86,3 +86,15 @@ def test_contact_sheet_shows_every_picture_on_white():
 def test_contact_sheet_needs_pictures_and_a_title_for_each(images, titles):
     with pytest.raises(ValueError, match="at least one image and a title for each"):
         plots.contact_sheet(images, titles=titles)
+
+
+def test_dollars_in_captions_are_dollars():
+    picture = Image.new("RGB", (4, 4))
+    text = r"from $\nothing$ to $_$"  # as a formula it would not parse
+    figures = [
+        plots.contact_sheet([picture], titles=[text]),
+        plots.retrieval_panel([text], [[text, picture]], [[True, False]]),
+    ]
+    for figure in figures:
+        figure.savefig(io.BytesIO())
+        plt.close(figure)

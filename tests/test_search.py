@@ -44,6 +44,11 @@ def test_bad_questions_are_refused(searcher, query, k, error):
         searcher.search(query, k)
 
 
+def test_a_language_without_speech_lists_those_with_it():
+    with pytest.raises(ValueError, match=r"language is one of be, bg, ca, da"):
+        Searcher(language="xx")
+
+
 def test_a_query_is_read_as_what_it_names(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
     (tmp_path / "b.ogg").write_bytes(Audio(np.zeros(16_000, np.float32), 16_000).to_bytes())
@@ -67,6 +72,8 @@ def test_the_command_prints_and_draws_what_it_finds_in_a_folder_of_ones_own(stam
     search_command("a lion", folder=tmp_path, k=2, out=tmp_path / "sheets" / "found.png")
     assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["1", "x"]
     assert Image.open(tmp_path / "sheets" / "found.png").size[0] > 200
+    with pytest.raises(ValueError, match="not supported"):
+        search_command("a lion", folder=tmp_path, k=2, out=tmp_path / "sheets" / "found.xyz")
     assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["found.png"]  # no scratch file left
 
 

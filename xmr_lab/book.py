@@ -117,7 +117,7 @@ def _build(stage: Path) -> Path:
     """Build the pages; the folder that holds them."""
     program = "from jupyter_book.cli.main import main; main()"  # a process of its own: Sphinx keeps global state
     command = [sys.executable, "-c", program, "build", str(stage), "-W", "--keep-going", "-q"]
-    done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
     if done.returncode:
         said = re.sub(r"\x1b\[[\d;]*m", "", done.stderr + done.stdout)
         told = [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line]

@@ -32,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nxmr-lab: interrupted; the next run does what is left.", file=sys.stderr)
         return INTERRUPTED
-    except (ValueError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, OSError, ModuleNotFoundError) as error:
         if options.debug:
             traceback.print_exc()
         remedy = ". What to do: xmr-lab doctor" if isinstance(error, ModuleNotFoundError) else ""

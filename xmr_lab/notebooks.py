@@ -64,15 +64,19 @@ def read(path: Path) -> NotebookNode:
     return clean(nbformat.read(path, as_version=4))
 
 
-def write(text: str | NotebookNode, path: Path) -> None:
-    """Write text or a notebook in one step: a reader finds the old file or the new one, never half of it."""
+def write(content: str | bytes | NotebookNode, path: Path) -> None:
+    """Write text, bytes or a notebook in one step: a reader finds the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = text if isinstance(text, str) else nbformat.writes(text) + "\n"
+    content = nbformat.writes(content) + "\n" if isinstance(content, NotebookNode) else content
     handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-        file.write(text)
-    os.chmod(part, 0o644)
-    os.replace(part, path)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+        os.chmod(part, 0o644)
+        os.replace(part, path)
+    except BaseException:
+        os.unlink(part)
+        raise
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:
@@ -174,7 +178,7 @@ def execute(
             "-y",
             yaml.safe_dump(dict(values)),
         ]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8")
+        done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", errors="replace")
         executed = read(after) if after.exists() else notebook
     executed.cells = [cell for cell in executed.cells if _ERROR_TAG not in cell.metadata.get("tags", [])]
     error = error_of(executed)

@@ -72,7 +72,7 @@ class Parameter:
         if not self.allowed:
             return True
         if self.allowed.startswith("{"):
-            return str(value) in [choice.strip(" \"'") for choice in self.allowed[1:-1].split(",")]
+            return value in [_convert(choice.strip(" \"'"), self.type) for choice in self.allowed[1:-1].split(",")]
         number, ends = float(value), [float(end) for end in re.findall(_NUMBER, self.allowed, re.I)]
         if self.allowed[0] in "<>":
             above = number > ends[0] if self.allowed[0] == ">" else number < ends[0]
@@ -94,7 +94,7 @@ def _convert(value: Value, kind: str) -> Value | None:
         text = value.strip()
         try:
             value = ast.literal_eval(text.capitalize() if kind == "bool" else text)
-        except (ValueError, SyntaxError):
+        except (ValueError, SyntaxError, TypeError):
             return None
     if kind == "float" and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)

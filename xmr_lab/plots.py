@@ -142,7 +142,7 @@ def contact_sheet(
             lines = textwrap.wrap(titles[index], width=round(13 * size), max_lines=3, placeholder=" …")
             axis.annotate(
                 "\n".join(lines), (0.5, 0), (0, -3), xycoords="axes fraction", textcoords="offset points",
-                ha="center", va="top", fontsize=8,
+                ha="center", va="top", fontsize=8, parse_math=False,
             )  # fmt: skip
     return figure
 
@@ -182,7 +182,7 @@ def _draw(axis: Axes, content: str | Image.Image, *, frame: str, width: float = 
     axis.grid(False)
     if isinstance(content, str):
         text = "\n".join(textwrap.wrap(content, width=14, max_lines=6, placeholder=" …"))
-        axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, transform=axis.transAxes)
+        axis.text(0.5, 0.5, text, ha="center", va="center", fontsize=7.5, transform=axis.transAxes, parse_math=False)
         axis.set(xlim=(0, 1), ylim=(0, 1))
         axis.set_box_aspect(1)
     else:
@@ -199,7 +199,7 @@ def interval_plot(table: pd.DataFrame, *, metric: str, by: str = "direction") ->
     """Values with their intervals, methods down, one colour for each ``by``, chance as a dashed line.
 
     Args:
-        table: rows of `xmr_lab.experiment.comparison`, with a column ``by``.
+        table: rows of `xmr_lab.evaluation.comparison`, with a column ``by``.
         metric: which of its metrics.
     """
     table = table[table["metric"] == metric]

@@ -157,8 +157,8 @@ def refresh_notebooks(
     found, problems = find_notebooks(notebooks), []
     for result in results:
         executed = read(result.notebook)
-        if debris := find_debris(executed):
-            problems += [f"{result.notebook.name}: {what}" for what in debris]
+        if wrong := [result.error] if result.error else find_debris(executed):
+            problems += [f"{result.notebook.name}: {what}" for what in wrong]
         else:
             write(executed, found[result.number])
     if problems:

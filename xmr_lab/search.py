@@ -6,8 +6,7 @@ collection is searched: a collection of one's own needs no pairs.
 
 from __future__ import annotations
 
-import os
-import tempfile
+import io
 from functools import cached_property
 from pathlib import Path
 
@@ -17,8 +16,10 @@ from PIL import Image
 
 from .data import Audio, Collection, View, decode_audio, decode_image, load_folder, load_stamps
 from .encoders import EfficientNetLite0, MiniLM, SpeechEmbedding, cached, cached_encode
+from .encoders.base import unit_rows
 from .fusion import fuse_scores
 from .matching import ConSE, MaxSimRidge, RidgeMap
+from .notebooks import write
 from .retrieval import similarity
 
 __all__ = ["Searcher", "read_query", "search_command"]
@@ -36,11 +37,16 @@ class Searcher:
     Args:
         gallery: the collection to search; Stamps by default.
         language: of spoken queries; one of those that Stamps has speech in.
+
+    Raises:
+        ValueError: if it has none in ``language``.
     """
 
     def __init__(self, gallery: Collection | None = None, *, language: str = "es") -> None:
         self.stamps = load_stamps()
-        self.gallery = gallery or self.stamps
+        if language not in (spoken := self.stamps.languages("audio")):
+            raise ValueError(f"no speech in {language!r} to learn from; language is one of {', '.join(spoken)}")
+        self.gallery = self.stamps if gallery is None else gallery
         self.language = language
         self.pictures, self.sentences, self.sounds = EfficientNetLite0(), MiniLM(), SpeechEmbedding()
 
@@ -48,7 +54,7 @@ class Searcher:
     def ridge(self) -> RidgeMap:
         """From pictures to sentences, learned from pairs."""
         train = self.stamps.select(split="train")
-        features = unit(cached_encode(self.pictures, train.images, normalize=False))
+        features = unit_rows(cached_encode(self.pictures, train.images, normalize=False))
         return RidgeMap(alpha=1e-3).fit(features, cached_encode(self.sentences, train.texts("en")))
 
     @cached_property
@@ -71,7 +77,7 @@ class Searcher:
             return [self.ridge.transform(vectors, view=1), self.conse.transform(vectors, view=1)]
         if modality == "image":
             features = cached_encode(self.pictures, items, normalize=False)
-            return [self.ridge.transform(unit(features)), self.conse.transform(self.pictures.classify(features))]
+            return [self.ridge.transform(unit_rows(features)), self.conse.transform(self.pictures.classify(features))]
         return [self.speech.transform(cached(self.sounds, items, method="frames"))]
 
     def search(self, query: Query, k: int = 10) -> pd.DataFrame:
@@ -106,10 +112,6 @@ class Searcher:
         return self.gallery.view(*order[0])
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-
 def read_query(text: str) -> Query:
     """A picture or a sound if ``text`` is the path of one, else the text itself.
 
@@ -135,6 +137,8 @@ def search_command(
     import matplotlib
 
     matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     from .plots import contact_sheet, use_style
 
     asked = read_query(query)
@@ -149,8 +153,8 @@ def search_command(
         return
     use_style()
     figure = contact_sheet([image for image, _ in shown], titles=[title for _, title in shown])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=out.parent, suffix=out.suffix or ".png", delete=False) as scratch:
-        figure.savefig(scratch, format=(out.suffix or ".png")[1:])
-    os.replace(scratch.name, out)
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=(out.suffix or ".png")[1:])
+    plt.close(figure)
+    write(drawn.getvalue(), out)
     print(f"Contact sheet: {out}")

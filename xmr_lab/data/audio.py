@@ -87,7 +87,7 @@ def decode_audio(source: bytes | str | PathLike[str], *, name: str = "") -> Audi
     try:
         opened = io.BytesIO(source) if isinstance(source, bytes) else source
         samples, rate = soundfile.read(opened, dtype="float32")
-    except (soundfile.LibsndfileError, OSError) as error:
+    except (soundfile.LibsndfileError, OSError, TypeError) as error:  # TypeError: a name that ends in .raw
         raise ValueError(
             f"cannot decode {name} as a sound: {error}. Expected WAV, FLAC, Ogg (Vorbis, Opus) or MP3."
         ) from error

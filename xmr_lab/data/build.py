@@ -12,10 +12,9 @@ import importlib.metadata
 import io
 import json
 import re
-import shutil
 import struct
 import tempfile
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pyarrow as pa
@@ -58,7 +57,10 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
 
     Raises:
         FileNotFoundError: if ``source`` holds no stamps, or vector pictures and ``resvg-py`` is not installed.
+        FileExistsError: if ``target`` holds something else than a collection.
     """
+    if Path(target).exists() and any(Path(target).iterdir()) and not (Path(target) / SUMS).is_file():
+        raise FileExistsError(f"{target} is not empty and holds no collection ({SUMS}), so it is not replaced")
     roots = [path for path in sorted(Path(source).rglob("stamps")) if (path / "animals").is_dir()]
     if not roots:
         raise FileNotFoundError(
@@ -103,7 +105,8 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
         sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in sorted(new.iterdir())]
         (new / SUMS).write_text("".join(sums), "utf-8")
         (new / "BUILD.json").write_text(json.dumps(_versions(), indent=1) + "\n", "utf-8")
-        shutil.rmtree(target, ignore_errors=True)
+        if target.exists():
+            target.replace(Path(scratch) / "old")
         new.replace(target)
     return target
 
@@ -153,7 +156,7 @@ def _captions(path: Path) -> dict[str, str]:
 
 
 def _domain(stem: Path, id: str) -> str:
-    drawn = _picture_file(stem).suffix == ".svg" or any(fnmatch(id, pattern) for pattern in DRAWN)
+    drawn = _picture_file(stem).suffix == ".svg" or any(fnmatchcase(id, pattern) for pattern in DRAWN)
     return "drawing" if drawn else "photograph"
 
 

@@ -14,7 +14,7 @@ from typing import Any, overload
 
 import numpy as np
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from .audio import Audio, decode_audio
 
@@ -25,17 +25,31 @@ SHOWN_FIRST = ("en", "zh_CN", "es", "fr", "de", "ru", "ar", "hi")  # when an ite
 
 
 def decode_image(source: bytes | Path, *, name: str = "") -> Image.Image:
-    """Decode a picture file, given as its path or its bytes, to RGBA.
+    """Decode a picture file, given as its path or its bytes, to RGBA, turned as its EXIF data says.
 
     Raises:
         ValueError: if it is damaged, truncated, not a picture, or of more than 179 million pixels.
     """
     name = name or (f"{len(source)} bytes" if isinstance(source, bytes) else str(source))
     try:
-        image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
-        return image.convert("RGBA")
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return to_rgba(ImageOps.exif_transpose(image))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"cannot decode {name} as a picture: {error}") from error
+
+
+def to_rgba(image: Image.Image) -> Image.Image:
+    """A picture of any mode in RGBA; 16-bit grey is scaled to 8 bits, where PIL would clip it at 255."""
+    if image.mode.startswith("I"):
+        image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
+    return image.convert("RGBA")
+
+
+def decode(modality: str, source: Any, id: str) -> Any:
+    if modality == "text":
+        return source
+    name = f"{modality} of item {id!r}"
+    return decode_image(source, name=name) if modality == "image" else decode_audio(source, name=name)
 
 
 @dataclass(frozen=True)
@@ -106,10 +120,7 @@ class View(Sequence):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
-        source, name = self._sources[index], f"{self.modality} of item {self.ids[index]!r}"
-        if self.modality == "text":
-            return source
-        return decode_image(source, name=name) if self.modality == "image" else decode_audio(source, name=name)
+        return decode(self.modality, self._sources[index], self.ids[index])
 
     def __iter__(self) -> Iterator[Any]:
         return (self[i] for i in range(len(self)))
@@ -119,19 +130,41 @@ class View(Sequence):
         return f"View({len(self)} x {self.modality}{language})"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Item:
-    """One item: its row of the table and what there is of it."""
+    """One item: its row of the table and what there is of it, decoded when it is touched."""
 
     row: pd.Series
-    image: Image.Image | None
-    texts: Mapping[str, str]
-    speech: Mapping[str, Audio]
-    sound: Audio | None
+    fields: Mapping[tuple[str, str | None], Field]
 
     @property
     def id(self) -> str:
         return self.row["id"]
+
+    @cached_property
+    def image(self) -> Image.Image | None:
+        return self._get("image", None)
+
+    @cached_property
+    def texts(self) -> dict[str, str]:
+        """By language; one in no language in particular is under ''."""
+        found = {language: self._get(kind, language) for kind, language in self.fields if kind == "text"}
+        return {language or "": text for language, text in found.items() if text is not None}
+
+    @cached_property
+    def speech(self) -> dict[str, Audio]:
+        """By language."""
+        found = {lang: self._get(kind, lang) for kind, lang in self.fields if kind == "audio" and lang}
+        return {language: audio for language, audio in found.items() if audio is not None}
+
+    @cached_property
+    def sound(self) -> Audio | None:
+        return self._get("audio", None)
+
+    def _get(self, modality: str, language: str | None) -> Any:
+        field = self.fields.get((modality, language))
+        source = field and field.sources[self.row.name]
+        return None if source is None else decode(modality, source, self.id)
 
     def __repr__(self) -> str:
         return f"Item({self.id!r}: {next(iter(self.texts.values()), '(no text)')})"
@@ -143,7 +176,7 @@ class Item:
         lines = [f"<strong>{html.escape(str(self.id))}</strong>"]
         for language in order[:8]:
             label = f"<code>{html.escape(language)}</code> " if language else ""
-            lines.append(f'{label}<span lang="{language}">{html.escape(self.texts[language])}</span>')
+            lines.append(f'{label}<span lang="{html.escape(language)}">{html.escape(self.texts[language])}</span>')
         if len(order) > 8:
             lines.append(f"… and in {len(order) - 8} more languages")
         picture = "" if self.image is None else image_html(self.image, alt=caption)
@@ -164,8 +197,9 @@ class Collection:
     Args:
         name: what the collection is called in messages and reports.
         table: one row an item, with at least ``id``, ``label``, ``group``, ``concept`` and ``split``. Items
-            of the same ``concept`` answer the same query; items of the same ``group`` share a split.
-        fields: the modalities, each with one source per row.
+            of the same ``concept`` answer the same query; items of the same ``group`` share a split. Its index
+            says at which place of the fields' sources a row's sources stand.
+        fields: the modalities.
 
     Raises:
         ValueError: if a column is missing or an id stands twice.
@@ -261,16 +295,7 @@ class Collection:
             if not len(found):
                 raise KeyError(f"no item {key!r} in collection {self.name!r}")
             key = int(found[0])
-        row = self.table.iloc[key]
-        one = Collection(self.name, self.table.iloc[[key]], self.fields.values())
-        views = {kind: view for kind in self.fields if len(view := one.view(*kind))}
-        return Item(
-            row,
-            image=views["image", None][0] if ("image", None) in views else None,
-            texts={language or "": view[0] for (kind, language), view in views.items() if kind == "text"},
-            speech={lang: view[0] for (kind, lang), view in views.items() if kind == "audio" and lang},
-            sound=views["audio", None][0] if ("audio", None) in views else None,
-        )
+        return Item(self.table.iloc[key], self.fields)
 
     def __iter__(self) -> Iterator[Item]:
         return (self[i] for i in range(len(self)))

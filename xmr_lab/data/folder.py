@@ -12,7 +12,9 @@ from .splits import stratified_group_split
 
 __all__ = ["load_folder"]
 
-TABLES = {"metadata.csv": pd.read_csv, "metadata.jsonl": partial(pd.read_json, lines=True),
+# in a CSV only an empty cell is missing: "None" and "NA" are texts like others
+TABLES = {"metadata.csv": partial(pd.read_csv, dtype=str, keep_default_na=False, na_values=[""]),
+          "metadata.jsonl": partial(pd.read_json, dtype=str, lines=True),
           "metadata.parquet": pd.read_parquet}  # fmt: skip
 SPLITS = ("train", "validation", "test")
 
@@ -24,7 +26,8 @@ def load_folder(path: str | Path, *, seed: int = 0) -> Collection:
     or ``audio_<language>`` (speech), file names relative to the folder; ``label`` (category); ``group``
     (items that must share a split); ``concept`` (items that answer the same query; by default those with
     the same first text); ``domain``; ``split`` (train, validation, test; by default drawn by group, within
-    label, from ``seed``). An empty cell is a missing modality. Other columns stay in the table.
+    label, from ``seed``). An empty cell is a missing modality, or takes the default. Other columns stay in
+    the table.
 
     Raises:
         FileNotFoundError: if the table or a file that it names is missing.
@@ -37,7 +40,7 @@ def load_folder(path: str | Path, *, seed: int = 0) -> Collection:
         problem = "holds none of" if not found else f"holds {' and '.join(found)}, but must hold one of"
         raise FileNotFoundError(f"{path} {problem} {', '.join(TABLES)}")
     try:
-        table = TABLES[found[0]](folder / found[0], **({"dtype": str} if found[0] != "metadata.parquet" else {}))
+        table = TABLES[found[0]](folder / found[0])
     except (ValueError, OSError) as error:
         raise ValueError(f"cannot read {found[0]} in {path}: {error}") from error
     table = table.reset_index(drop=True)
@@ -59,8 +62,8 @@ def load_folder(path: str | Path, *, seed: int = 0) -> Collection:
     texts = next((field.sources for field in fields if field.modality == "text"), [None] * len(table))
     concepts = [text.casefold().strip(" .") if text else id for text, id in zip(texts, table["id"], strict=True)]
     for column, values in {"concept": concepts, "group": concepts, "label": "item"}.items():
-        if column not in table:
-            table[column] = values
+        given = table.get(column, pd.Series(None, index=table.index, dtype=object))
+        table[column] = given.astype(object).where(given.notna(), pd.Series(values, index=table.index)).astype(str)
     if "split" not in table:
         table["split"] = stratified_group_split(table["label"], table["group"], seed=seed)
     if unknown := set(table["split"]) - set(SPLITS):

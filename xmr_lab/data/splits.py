@@ -76,7 +76,9 @@ def stratified_group_split(
     """
     labels, groups = np.asarray(labels), np.asarray(groups)
     names, shares = list(fractions), np.array(list(fractions.values()))
-    members = {group: np.flatnonzero(groups == group) for group in dict.fromkeys(groups.tolist())}
+    members: dict[int | str, list[int]] = {}
+    for row, group in enumerate(groups.tolist()):
+        members.setdefault(group, []).append(row)
 
     def order(group: int | str) -> tuple[int, str]:
         return -len(members[group]), hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()

@@ -127,7 +127,8 @@ class NamedItems:
         try:
             return function(item)
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{error} ({self.name(i)})") from error
+            kind = TypeError if isinstance(error, TypeError) else ValueError  # some of its kinds take no message
+            raise kind(f"{error} ({self.name(i)})") from error
 
 
 def progress_bar(total: int, label: str, progress: bool, unit: str = "item") -> tqdm:

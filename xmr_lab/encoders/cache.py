@@ -162,7 +162,7 @@ def load(path: Path) -> Values | None:
         arrays = {name: array.copy() for name, array in safetensors.load(data).items()}
         if digest(arrays) != metadata(path)["sha256"]:
             raise ValueError("its SHA-256 does not fit")
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, KeyError, ValueError, OSError) as error:
         warnings.warn(f"the cached file {path.name} is damaged ({error}); computing it again", stacklevel=2)
         return None
     if "lengths" not in arrays:

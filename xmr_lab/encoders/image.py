@@ -13,6 +13,8 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from xmr_lab.data.collection import to_rgba
+
 from .base import BatchEncoder, fingerprint_of
 from .weights import weight
 
@@ -45,9 +47,7 @@ def on_white_square(image: Image.Image, size: int) -> Image.Image:
     if 0 in image.size:
         raise ValueError(f"the picture has no pixels: {image.width} x {image.height}")
     try:
-        if image.mode.startswith("I"):  # 16-bit grey: PIL would clip it at 255 instead of scaling
-            image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
-        rgba = image.convert("RGBA")
+        rgba = to_rgba(image)
     except (OSError, SyntaxError) as error:
         raise ValueError(f"cannot decode the picture: {error}") from error
     # White first, then scale: the colour under a transparent edge must not bleed in.

@@ -25,6 +25,9 @@ def maxsim(queries: Sequence[np.ndarray], gallery: Sequence[np.ndarray]) -> np.n
     Returns:
         (n_queries, n_gallery) in [-1, 1].
 
+    Raises:
+        ValueError: if a sequence is empty, or holds NaN or infinity.
+
     References:
         the maximum over frames: Khattab & Zaharia (2020), ColBERT, arXiv:2004.12832.
 
@@ -33,6 +36,7 @@ def maxsim(queries: Sequence[np.ndarray], gallery: Sequence[np.ndarray]) -> np.n
         >>> maxsim([ab], [ba, ab[:1]])
         array([[1.  , 0.75]])
     """
+    queries, gallery = ([_check(frames, i) for i, frames in enumerate(side)] for side in (queries, gallery))
     starts = np.concatenate([[0], np.cumsum([len(frames) for frames in gallery])[:-1]])
     lengths = np.diff([*starts, sum(len(frames) for frames in gallery)])
     stacked = unit(np.concatenate(gallery))  # (all gallery frames, d)
@@ -90,7 +94,10 @@ class MaxSimRidge:
         require_fitted(self, "weights_")
         if view == 1:
             return unit(check_view(x, len(self.means_[1]), view) - self.means_[1])
-        return unit(self._kernel([_check(frames, i) - self.frame_mean_ for i, frames in enumerate(x)]) @ self.weights_)
+        sequences = [_check(frames, i) for i, frames in enumerate(x)]
+        if wrong := {frames.shape[1] for frames in sequences} - {len(self.frame_mean_)}:
+            raise ValueError(f"view 0 was fitted with frames of {len(self.frame_mean_)} columns; got {wrong.pop()}")
+        return unit(self._kernel([frames - self.frame_mean_ for frames in sequences]) @ self.weights_)
 
 
 def _check(frames: np.ndarray, position: int) -> np.ndarray:

@@ -112,6 +112,8 @@ class TwoTower:
         views = [self._tensor(view, i) for i, view in enumerate((x, y))]
         held_out = [self._tensor(view, i) for i, view in enumerate(check_pairs(*validation))] if validation else None
         names = np.arange(len(x)) if concepts is None else np.unique(concepts, return_inverse=True)[1]
+        if len(names) != len(x):
+            raise ValueError(f"concepts must have one entry for each of {len(x)} pairs, got {len(names)}")
         codes = torch.as_tensor(names)
 
         with torch.random.fork_rng(devices=[]):  # seeded here, without touching anybody else's random numbers
@@ -147,13 +149,14 @@ class TwoTower:
                     now = info_nce(*ends, log_temperature.exp()).item()
                 self.history_[-1]["validation_loss"] = now
                 if now < best:
-                    best, waited, kept = now, 0, copy.deepcopy(self.towers_.state_dict())
+                    best, waited = now, 0
+                    kept = copy.deepcopy(self.towers_.state_dict()), log_temperature.item()
                 elif (waited := waited + 1) >= self.patience:
                     break
-            if kept:
-                self.towers_.load_state_dict(kept)
+        if kept:
+            self.towers_.load_state_dict(kept[0])
         self.towers_.eval()
-        self.temperature_ = log_temperature.exp().item()
+        self.temperature_ = float(np.exp(kept[1] if kept else log_temperature.item()))
         return self
 
     def _tensor(self, x: np.ndarray, view: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Rankings and relevance -> numbers, one for each query, exact under ties.
 
 First `rank_relevant` reduces queries, gallery and relevance to what every metric needs (`RelevantRanks`),
-then each metric turns that into (n_queries,) values. Tables, intervals and tests: `xmr_lab.experiment`.
+then each metric turns that into (n_queries,) values. Tables: `xmr_lab.evaluation`.
 """
 
 from xmr_lab.metrics.ranks import RelevantRanks, rank_relevant, rank_relevant_both, rank_relevant_from_scores

@@ -1,0 +1,34 @@
+"""Retrievals judged: every metric beside chance, and methods side by side."""
+
+import numpy as np
+import pytest
+
+from xmr_lab.evaluation import comparison, evaluate, format_comparison
+
+
+def test_evaluate_has_every_metric_with_interval_and_chance():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(40, 8))
+    names = [f"q{i}" for i in range(40)]
+    y = x + rng.normal(size=x.shape)
+    table = evaluate(x, y, (names, names), ks=[1, 10], ids=names, groups=np.arange(40) // 2)
+    assert list(table.per_query.index) == names
+    summary = table.summary(n_resamples=200)
+    assert (summary["low"] <= summary["value"]).all() and (summary["value"] <= summary["high"]).all()
+    assert summary.loc["hit_rate@10", "chance"] == pytest.approx(10 / 40)
+    assert summary.loc["median_rank", "chance"] == pytest.approx(41 / 2)
+    assert summary.loc["median_rank", "value"] == table.per_query["first_rank"].median()
+    assert (summary["queries"] == 40).all()
+
+
+def test_a_comparison_has_chance_first_and_refuses_another_gallery():
+    rng = np.random.default_rng(0)
+    x, own = rng.normal(size=(40, 8)), [[i] for i in range(40)]
+    good, bad = evaluate(x, x, own), evaluate(x, rng.normal(size=(40, 8)), own)
+    table = comparison({"good": good, "bad": bad}, ["hit_rate@10", "median_rank"])
+    assert table["method"].tolist() == ["chance", "chance", "good", "good", "bad", "bad"]
+    shown = format_comparison(table)
+    assert shown.loc["chance"].tolist() == ["0.25", "20.5"]
+    assert shown.loc["good"].tolist() == ["1.00 [1.00, 1.00]", "1.0 [1.0, 1.0]"]
+    with pytest.raises(ValueError, match="chance is another for 'other'"):
+        comparison({"good": good, "other": evaluate(x, x[:20], [[i % 20] for i in range(40)])})
