@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -107,6 +108,9 @@ def test_a_damaged_or_missing_file_is_named_with_the_remedy(tmp_path):
         load_stamps(tmp_path).speech("nl")
     (tmp_path / "items.parquet").unlink()
     with pytest.raises(FileNotFoundError, match=r"items.parquet is missing"):
+        load_stamps(tmp_path)
+    (tmp_path / "SHA256SUMS").write_text("no checksum", "utf-8")
+    with pytest.raises(ValueError, match=r"SHA256SUMS in .* is damaged.*git checkout"):
         load_stamps(tmp_path)
     with pytest.raises(FileNotFoundError, match="SHA256SUMS is missing"):
         load_stamps(tmp_path / "nowhere")
@@ -248,6 +252,7 @@ def test_an_item_decodes_only_what_is_touched(folder):
         assert item.sound
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
 def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "secret.png"
     outside.write_bytes((folder / "a.png").read_bytes())
@@ -269,3 +274,17 @@ def test_a_group_torn_between_splits_is_refused(folder):
 def test_a_folder_without_a_table_says_what_is_expected(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"metadata\.csv, metadata\.jsonl, metadata\.parquet"):
         load_folder(tmp_path)
+
+
+def test_a_split_that_is_drawn_tears_neither_groups_nor_concepts(tmp_path):
+    rows = [f"{i},text {i},g{i // 2},c{(i + 1) // 2 % 10}" for i in range(40)]  # chains of groups and concepts
+    (tmp_path / "metadata.csv").write_text("\n".join(["id,text,group,concept", *rows]), "utf-8")
+    table = load_folder(tmp_path).table
+    assert table.groupby("concept")["split"].nunique().max() == table.groupby("group")["split"].nunique().max() == 1
+
+
+def test_the_fingerprint_of_a_collection_follows_its_contents(folder):
+    before = load_folder(folder).fingerprint
+    assert load_folder(folder).fingerprint == before
+    (folder / "a.png").write_bytes((folder / "b.png").read_bytes())
+    assert load_folder(folder).fingerprint != before

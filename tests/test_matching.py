@@ -119,10 +119,14 @@ def test_two_tower_is_repeatable_and_leaves_global_randomness_alone(pairs):
     assert not np.array_equal(a, TwoTower(8, epochs=3, seed=2).fit(*pairs).transform(pairs[0]))
 
 
-def test_two_tower_stops_when_validation_no_longer_falls(pairs, rng):
-    noise = rng.normal(size=(200, 20)), rng.normal(size=(200, 12))
-    tower = TwoTower(8, epochs=200, patience=3).fit(*pairs, validation=noise)
-    assert len(tower.history_) < 200
+def test_two_tower_keeps_its_best_epoch_on_validation(pairs, rng):
+    x, y = pairs
+    held_out = x[150:], y[150:] + 0.3 * rng.normal(size=(50, 12))
+    long = TwoTower(8, epochs=200, patience=5, dropout=0.0, learning_rate=0.03).fit(x[:40], y[:40], validation=held_out)
+    losses = [epoch["validation_loss"] for epoch in long.history_]
+    assert len(losses) == int(np.argmin(losses)) + 1 + 5 < 200  # it waited five epochs after the best
+    ends = (torch.as_tensor(long.transform(view, i)) for i, view in enumerate(held_out))
+    assert_allclose(info_nce(*ends, long.temperature_).item(), min(losses), rtol=1e-5)
 
 
 @pytest.mark.parametrize("matcher", MATCHERS, ids=lambda m: type(m).__name__)

@@ -7,6 +7,7 @@ import io
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -98,3 +99,18 @@ def test_dollars_in_captions_are_dollars():
     for figure in figures:
         figure.savefig(io.BytesIO())
         plt.close(figure)
+
+
+def test_interval_plot_shows_each_method_with_its_interval_and_chance():
+    rows = [("chance", 0.1, np.nan, np.nan), ("ours", 0.5, 0.4, 0.6), ("theirs", 0.3, 0.2, 0.45)]
+    table = pd.DataFrame(rows, columns=["method", "value", "low", "high"]).assign(metric="hit_rate@10", direction="a")
+    (axis,) = plots.interval_plot(table, metric="hit_rate@10").axes
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["ours", "theirs"]
+    lines = [tuple(line.get_xdata()) for line in axis.lines]
+    assert (0.5, 0.3) in lines and (0.1, 0.1) in lines
+
+
+def test_retrieval_panel_ticks_what_is_right():
+    figure = plots.retrieval_panel(["a cat"], [[Image.new("RGBA", (4, 8)), "no picture"]], [[True, False]])
+    marks = [[text.get_text() for text in axis.texts if text.get_text() == "✓"] for axis in figure.axes]
+    assert marks == [[], ["✓"], []]

@@ -1,11 +1,12 @@
 """XMR Lab: transfer learning for cross-modal retrieval, in small rooms that data flows through.
 
     data        collections and their splits            encoders    item -> vector
-    fusion      several vectors of one item -> one      transfer    source domain -> target domain
-    matching    two or three spaces -> one space        retrieval   queries x gallery -> ranking
-    metrics     ranking + relevance -> numbers          audit       what could be wrong with them
-    experiment  seeds, intervals, comparisons           report      provenance, expected, notebooks
-    plots       every figure, each with its alt text    cli         xmr-lab
+    fusion      several scores of one pair -> one       matching    two spaces -> one space
+    retrieval   queries x gallery -> ranking            metrics     ranking + relevance -> numbers
+    experiment  intervals, paired tests                 evaluation  tables of numbers, beside chance
+    plots       every figure, each with its alt text    report      provenance, expected numbers
+    runner      notebooks -> reports                    book        reports -> pages
+    search      all of it, for one query                cli         xmr-lab
 
 Import a room where you need it: ``from xmr_lab.data import load_stamps``. Importing the package alone
 is quick: it loads neither torch nor any model.

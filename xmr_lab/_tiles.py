@@ -6,12 +6,14 @@ import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import product
+from threading import Lock
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 Metric = Literal["cosine", "dot"]
+_BLAS_LIMIT = Lock()  # two calls that limit it at a time would restore it in the wrong order
 TILE = 512  # side of a tile: 1 MB of float32 scores stays in the cache, and the product is as fast as it gets
 
 
@@ -87,8 +89,9 @@ def in_threads(work: Callable[..., None], items: Iterable[Any]) -> None:
     """
     from threadpoolctl import ThreadpoolController
 
-    blas = ThreadpoolController().select(user_api="blas")
-    threads = max((lib.num_threads for lib in blas.lib_controllers), default=os.cpu_count() or 1)
-    with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
-        for _ in pool.map(work, items):
-            pass  # a worker's exception is raised here
+    with _BLAS_LIMIT:
+        blas = ThreadpoolController().select(user_api="blas")
+        threads = max((lib.num_threads for lib in blas.lib_controllers), default=os.cpu_count() or 1)
+        with blas.limit(limits=1), ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(work, items):
+                pass  # a worker's exception is raised here

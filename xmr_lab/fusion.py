@@ -53,4 +53,4 @@ def fuse_scores(matrices: Sequence[ArrayLike], weights: Sequence[float] | None =
         raise ValueError(f"one weight for each matrix is needed; got {len(weights)} for {len(matrices)}")
     if len(shapes := {np.shape(matrix) for matrix in matrices}) > 1:
         raise ValueError(f"all matrices must have the same shape; got {sorted(shapes)}")
-    return sum(w * standardize_scores(m) for w, m in zip(weights, matrices, strict=True))
+    return np.sum([w * standardize_scores(m) for w, m in zip(weights, matrices, strict=True)], axis=0)

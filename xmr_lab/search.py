@@ -7,8 +7,9 @@ collection is searched: a collection of one's own needs no pairs.
 from __future__ import annotations
 
 import io
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from PIL import Image
 from .data import Audio, Collection, View, decode_audio, decode_image, load_folder, load_stamps
 from .encoders import EfficientNetLite0, MiniLM, SpeechEmbedding, cached, cached_encode
 from .encoders.base import unit_rows
+from .encoders.cache import run
 from .fusion import fuse_scores
 from .matching import ConSE, MaxSimRidge, RidgeMap
 from .notebooks import write
@@ -72,13 +74,20 @@ class Searcher:
 
     def places(self, items: View | list, modality: str) -> list[np.ndarray]:
         """Where items of a modality lie in the space of sentences: by `ridge` and by `conse`; speech, by one."""
+        encoder: Any
+        encoder, method = {
+            "text": (self.sentences, "encode"),
+            "image": (self.pictures, "encode_raw"),
+            "audio": (self.sounds, "frames"),
+        }[modality]
+        # a gallery is worth keeping on disk, a query is not
+        keep = isinstance(items, View)
+        vectors: Any = cached(encoder, items, method=method) if keep else run(encoder, items, method, False)
         if modality == "text":
-            vectors = cached_encode(self.sentences, items)
             return [self.ridge.transform(vectors, view=1), self.conse.transform(vectors, view=1)]
         if modality == "image":
-            features = cached_encode(self.pictures, items, normalize=False)
-            return [self.ridge.transform(unit_rows(features)), self.conse.transform(self.pictures.classify(features))]
-        return [self.speech.transform(cached(self.sounds, items, method="frames"))]
+            return [self.ridge.transform(unit_rows(vectors)), self.conse.transform(self.pictures.classify(vectors))]
+        return [self.speech.transform(vectors)]
 
     def search(self, query: Query, k: int = 10) -> pd.DataFrame:
         """The best ``k`` items: one row each with ``id``, ``score`` (standardised), ``text``, ``position``.
@@ -93,8 +102,8 @@ class Searcher:
         modality = next((kind for kind, type_ in kinds.items() if isinstance(query, type_)), None)
         if modality is None:
             raise TypeError(f"expected a text, a picture or a sound, got {type(query).__name__}")
-        view = self._searched(modality)
-        ours, theirs = self.places([query], modality), self.places(view, view.modality)
+        view, theirs = self._searched("image" if modality != "image" else "text")
+        ours = self.places([query], modality)
         scores = fuse_scores([similarity(a, b) for a, b in zip(ours, theirs, strict=False)])[0]  # (n_gallery,)
         best = np.argsort(-scores, kind="stable")[:k]
         positions = view.positions[best]
@@ -103,13 +112,14 @@ class Searcher:
         columns = {"id": view.ids[best], "score": scores[best].round(2), "text": texts, "position": positions}
         return pd.DataFrame(columns, index=pd.RangeIndex(1, len(best) + 1, name="rank"))
 
-    def _searched(self, modality: str) -> View:
-        texts = sorted((key for key in self.gallery.fields if key[0] == "text"), key=lambda key: key[1] != "en")
-        images = [key for key in self.gallery.fields if key[0] == "image"]
-        order = texts + images if modality == "image" else images + texts
-        if not order:
+    @cache  # noqa: B019 - a searcher lives as long as its session
+    def _searched(self, wanted: str) -> tuple[View, list[np.ndarray]]:
+        """The items to rank, of the wanted modality if there are any, and their places."""
+        keys = [key for key in self.gallery.fields if key[0] in ("image", "text")]
+        if not keys:
             raise ValueError(f"collection {self.gallery.name!r} has neither pictures nor captions to search")
-        return self.gallery.view(*order[0])
+        view = self.gallery.view(*min(keys, key=lambda key: (key[0] != wanted, key[1] != "en")))
+        return view, self.places(view, view.modality)
 
 
 def read_query(text: str) -> Query:

@@ -1,8 +1,9 @@
 """Collections of pictures, texts and sounds, and their splits."""
 
 from .audio import Audio, decode_audio
-from .collection import Collection, Item, View, decode_image
+from .collection import Collection, Item, View
 from .folder import load_folder
+from .image import decode_image
 from .splits import near_duplicates, stratified_group_split
 from .stamps import load_stamps
 

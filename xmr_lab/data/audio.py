@@ -93,5 +93,5 @@ def decode_audio(source: bytes | str | PathLike[str], *, name: str = "") -> Audi
         ) from error
     if not len(samples):
         raise ValueError(f"{name} holds no samples")
-    is_ogg = isinstance(source, bytes) and source[:4] == b"OggS"
-    return Audio(samples, rate, encoded=source if is_ogg else None)
+    encoded = source if isinstance(source, bytes) and source[:4] == b"OggS" else None
+    return Audio(samples, rate, encoded)

@@ -61,15 +61,17 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
     """
     if Path(target).exists() and any(Path(target).iterdir()) and not (Path(target) / SUMS).is_file():
         raise FileExistsError(f"{target} is not empty and holds no collection ({SUMS}), so it is not replaced")
-    roots = [path for path in sorted(Path(source).rglob("stamps")) if (path / "animals").is_dir()]
+    candidates = [Path(source), *sorted(Path(source).rglob("stamps"))]
+    roots = [path for path in candidates if (path / "animals").is_dir()]
     if not roots:
         raise FileNotFoundError(
             f"no stamps found in {source}. Expected the unpacked Debian package: "
             "'apt-get download tuxpaint-stamps-default', then 'dpkg-deb -x tuxpaint-stamps-default_*.deb DIR'."
         )
     root, target = roots[0], Path(target)
-    stems = [path.with_suffix("") for path in sorted(root.rglob("*.txt")) if _picture_file(path.with_suffix(""))]
-    images = [_draw(_picture_file(stem)) for stem in tqdm(stems, desc="pictures", unit="picture")]
+    pictures = {stem: file for stem in _stems(root) if (file := _picture_file(stem))}
+    stems = list(pictures)
+    images = [_draw(pictures[stem]) for stem in tqdm(stems, desc="pictures", unit="picture")]
     captions = [_captions(_beside(stem, ".txt")) for stem in stems]
     ids = [stem.relative_to(root).as_posix() for stem in stems]
     paired = list(zip(stems, ids, strict=True))
@@ -91,7 +93,7 @@ def build_stamps(source: str | Path, target: str | Path) -> Path:
             "concept": concepts,
             "group": groups.tolist(),
             "split": stratified_group_split(labels, groups).tolist(),
-            "domain": [_domain(stem, id) for stem, id in paired],
+            "domain": [_domain(pictures[stem], id) for stem, id in paired],
             "image": [_file(_webp(image), f"{id}.webp") for image, id in zip(images, ids, strict=True)],
             "sound": [_effect(stem, id) for stem, id in paired],
         }
@@ -119,6 +121,10 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def _stems(root: Path) -> list[Path]:
+    return [path.with_suffix("") for path in sorted(root.rglob("*.txt"))]
+
+
 def _beside(stem: Path, ending: str) -> Path:
     return stem.with_name(stem.name + ending)  # names may hold dots, so no with_suffix
 
@@ -137,8 +143,10 @@ def _draw(path: Path) -> Image.Image:
                 f"{path.name} is a vector picture, and resvg-py, which draws it, is not installed. "
                 "What to do: 'pip install resvg-py', or 'python3 lab.py setup build'."
             ) from error
-        path = io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_path=str(path), dpi=96, skip_system_fonts=True)))
-    image = Image.open(path).convert("RGBA")
+        drawn = bytes(resvg_py.svg_to_bytes(svg_path=str(path), dpi=96, skip_system_fonts=True))
+    else:
+        drawn = path.read_bytes()
+    image = Image.open(io.BytesIO(drawn)).convert("RGBA")
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     return image
 
@@ -155,8 +163,8 @@ def _captions(path: Path) -> dict[str, str]:
     return {"en": first.strip()} | {locale: text.strip() for locale, text in pairs if text.strip()}
 
 
-def _domain(stem: Path, id: str) -> str:
-    drawn = _picture_file(stem).suffix == ".svg" or any(fnmatchcase(id, pattern) for pattern in DRAWN)
+def _domain(picture: Path, id: str) -> str:
+    drawn = picture.suffix == ".svg" or any(fnmatchcase(id, pattern) for pattern in DRAWN)
     return "drawing" if drawn else "photograph"
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import html
-import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,35 +12,15 @@ from typing import Any, overload
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import Image
 
 from .audio import Audio, decode_audio
+from .image import decode_image, image_html
 
-__all__ = ["Collection", "Field", "Item", "View", "decode_image"]
+__all__ = ["Collection", "Field", "Item", "View"]
 
 MODALITIES = ("image", "text", "audio")
 SHOWN_FIRST = ("en", "zh_CN", "es", "fr", "de", "ru", "ar", "hi")  # when an item shows itself
-
-
-def decode_image(source: bytes | Path, *, name: str = "") -> Image.Image:
-    """Decode a picture file, given as its path or its bytes, to RGBA, turned as its EXIF data says.
-
-    Raises:
-        ValueError: if it is damaged, truncated, not a picture, or of more than 179 million pixels.
-    """
-    name = name or (f"{len(source)} bytes" if isinstance(source, bytes) else str(source))
-    try:
-        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return to_rgba(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ValueError(f"cannot decode {name} as a picture: {error}") from error
-
-
-def to_rgba(image: Image.Image) -> Image.Image:
-    """A picture of any mode in RGBA; 16-bit grey is scaled to 8 bits, where PIL would clip it at 255."""
-    if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image) / 257).clip(0, 255).astype(np.uint8))
-    return image.convert("RGBA")
 
 
 def decode(modality: str, source: Any, id: str) -> Any:
@@ -176,7 +154,8 @@ class Item:
         lines = [f"<strong>{html.escape(str(self.id))}</strong>"]
         for language in order[:8]:
             label = f"<code>{html.escape(language)}</code> " if language else ""
-            lines.append(f'{label}<span lang="{html.escape(language)}">{html.escape(self.texts[language])}</span>')
+            tag = html.escape(language.replace("_", "-"))  # as HTML writes languages
+            lines.append(f'{label}<span lang="{tag}">{html.escape(self.texts[language])}</span>')
         if len(order) > 8:
             lines.append(f"… and in {len(order) - 8} more languages")
         picture = "" if self.image is None else image_html(self.image, alt=caption)
@@ -221,9 +200,10 @@ class Collection:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over ids, splits and groups, for reports (12 hexadecimal digits)."""
+        """SHA-256 over ids, groups, splits and all contents, for reports (12 hexadecimal digits)."""
         rows = self.table[["id", "group", "split"]].astype(str).agg("\t".join, axis=1)
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
+        parts = [*rows, *(self.view(*key).fingerprint for key in sorted(self.fields, key=str))]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
 
     def languages(self, modality: str) -> list[str]:
         """The languages that a modality comes in."""
@@ -314,12 +294,3 @@ class Collection:
     def __repr__(self) -> str:
         kinds = ", ".join(kind for kind in MODALITIES if any(key[0] == kind for key in self.fields))
         return f"Collection({self.name!r}: {len(self)} items; {kinds})"
-
-
-def image_html(image: Image.Image, *, alt: str, height: int = 112) -> str:
-    """An ``<img>`` that carries its picture with it, on white so that it reads in dark pages too."""
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=80)
-    source = base64.b64encode(buffer.getvalue()).decode()
-    style = f"height:{height}px;background:white;object-fit:contain"
-    return f'<img src="data:image/webp;base64,{source}" alt="{html.escape(alt, quote=True)}" style="{style}">'

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
 from .collection import Collection, Field
-from .splits import stratified_group_split
+from .splits import connected_groups, stratified_group_split
 
 __all__ = ["load_folder"]
 
@@ -52,25 +53,39 @@ def load_folder(path: str | Path, *, seed: int = 0) -> Collection:
     for column in table:
         modality, _, language = str(column).partition("_")
         if modality in ("text", "audio", "image") and not (modality == "image" and language):
-            values = [None if pd.isna(value) or value == "" else str(value) for value in table[column]]
+            values: list = [None if pd.isna(value) or value == "" else str(value) for value in table[column]]
             if modality != "text":
-                values = [value and _inside(folder, value, column) for value in values]
+                values = [value and _inside(folder, value, str(column)) for value in values]
             fields.append(Field(modality, language or None, partial(list, values)))
     if not any(any(source is not None for source in field.sources) for field in fields):
         raise ValueError(f"{found[0]} has no text, image or audio; see load_folder's documentation for the columns")
 
     texts = next((field.sources for field in fields if field.modality == "text"), [None] * len(table))
-    concepts = [text.casefold().strip(" .") if text else id for text, id in zip(texts, table["id"], strict=True)]
-    for column, values in {"concept": concepts, "group": concepts, "label": "item"}.items():
-        given = table.get(column, pd.Series(None, index=table.index, dtype=object))
-        table[column] = given.astype(object).where(given.notna(), pd.Series(values, index=table.index)).astype(str)
-    if "split" not in table:
-        table["split"] = stratified_group_split(table["label"], table["group"], seed=seed)
+    concepts = [str(text).casefold().strip(" .") if text else id for text, id in zip(texts, table["id"], strict=True)]
+    table["concept"] = _filled(table, "concept", concepts)
+    table["group"] = _filled(table, "group", table["concept"])
+    table["label"] = _filled(table, "label", "item")
+    if "split" not in table:  # neither a group nor a concept may be torn
+        links = [link for column in ("group", "concept") for link in _links(table[column])]
+        together = connected_groups(len(table), links)
+        table["split"] = stratified_group_split(table["label"], together, seed=seed)
     if unknown := set(table["split"]) - set(SPLITS):
         raise ValueError(f"split is one of {', '.join(SPLITS)}; got {', '.join(map(repr, sorted(map(str, unknown))))}")
     if len(torn := table.groupby("group")["split"].nunique().loc[lambda count: count > 1]):
         raise ValueError(f"group {torn.index[0]!r} is in more than one split; a group must stay together")
     return Collection(folder.name, table, [f for f in fields if any(source is not None for source in f.sources)])
+
+
+def _filled(table: pd.DataFrame, column: str, default: Sequence[str] | str) -> pd.Series:
+    """The column as text, with the default where it has no value."""
+    given = table[column] if column in table else pd.Series(None, index=table.index)
+    return given.astype(object).where(given.notna(), pd.Series(default, index=table.index)).astype(str)
+
+
+def _links(values: Iterable[str]) -> list[tuple[int, int]]:
+    """Each row with the first row of the same value."""
+    first: dict[str, int] = {}
+    return [(first.setdefault(value, row), row) for row, value in enumerate(values)]
 
 
 def _inside(folder: Path, name: str, column: str) -> Path:

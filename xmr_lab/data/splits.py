@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -55,8 +56,8 @@ def _signature(image: Image.Image, side: int) -> np.ndarray:
 
 
 def stratified_group_split(
-    labels: Sequence[str],
-    groups: Sequence[int | str],
+    labels: ArrayLike,
+    groups: ArrayLike,
     *,
     fractions: Mapping[str, float] = FRACTIONS,
     seed: int = 0,
@@ -74,21 +75,21 @@ def stratified_group_split(
         >>> {name: int((parts == name).sum()) for name in FRACTIONS}
         {'train': 12, 'validation': 3, 'test': 5}
     """
-    labels, groups = np.asarray(labels), np.asarray(groups)
+    kinds, names_of_groups = np.asarray(labels), np.asarray(groups).tolist()
     names, shares = list(fractions), np.array(list(fractions.values()))
     members: dict[int | str, list[int]] = {}
-    for row, group in enumerate(groups.tolist()):
+    for row, group in enumerate(names_of_groups):
         members.setdefault(group, []).append(row)
 
     def order(group: int | str) -> tuple[int, str]:
         return -len(members[group]), hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()
 
-    wanted = {label: shares * (labels == label).sum() for label in np.unique(labels)}
-    wanted_in_all = shares * len(labels)  # settles what a label alone leaves open
-    parts = np.empty(len(labels), dtype=object)
+    wanted = {label: shares * (kinds == label).sum() for label in np.unique(kinds)}
+    wanted_in_all = shares * len(kinds)  # settles what a label alone leaves open
+    parts = np.empty(len(kinds), dtype=object)
     for group in sorted(members, key=order):
         rows = members[group]
-        values, counts = np.unique(labels[rows], return_counts=True)
+        values, counts = np.unique(kinds[rows], return_counts=True)
         lack = wanted[values[counts.argmax()]]
         best = max(range(len(names)), key=lambda i: (lack[i] / shares[i], wanted_in_all[i] / shares[i]))
         parts[rows] = names[best]

@@ -27,11 +27,16 @@ def expected_sums(folder: Path) -> dict[str, str]:
 
     Raises:
         FileNotFoundError: if the folder holds no collection.
+        ValueError: if the list is damaged.
     """
     path = folder / SUMS
     if not path.is_file():
         raise FileNotFoundError(f"no Stamps collection in {folder}: {SUMS} is missing. {REMEDY}")
-    return {name: digest for digest, name in (line.split("  ", 1) for line in path.read_text("utf-8").splitlines())}
+    lines = [line.partition("  ") for line in path.read_text("utf-8").splitlines()]
+    sums = {name: digest for digest, _, name in lines}
+    if ITEMS not in sums or "" in sums:
+        raise ValueError(f"{SUMS} in {folder} is damaged. {REMEDY}")
+    return sums
 
 
 def checked(folder: Path, name: str) -> Path:

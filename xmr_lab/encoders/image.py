@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from xmr_lab.data.collection import to_rgba
+from xmr_lab.data.image import to_rgba
 
 from .base import BatchEncoder, fingerprint_of
 from .weights import weight

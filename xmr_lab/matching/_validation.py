@@ -17,11 +17,13 @@ def check_pairs(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def check_view(x: np.ndarray, dim: int, view: int) -> np.ndarray:
-    """Rows to be transformed, which must have the width that the view was fitted with."""
+def check_view(x: np.ndarray, view: int, *dims: int) -> np.ndarray:
+    """Rows to be transformed, of view 0 or 1; they must have the width that the view was fitted with."""
+    if view not in (0, 1):
+        raise ValueError(f"view must be 0 (the first argument of fit) or 1 (the second), got {view}")
     x = _check(x, f"view {view}")
-    if x.shape[1] != dim:
-        raise ValueError(f"view {view} was fitted with {dim} columns; got {x.shape[1]}")
+    if x.shape[1] != dims[view]:
+        raise ValueError(f"view {view} was fitted with {dims[view]} columns; got {x.shape[1]}")
     return x
 
 

@@ -73,5 +73,5 @@ class CCA:
     def transform(self, x: np.ndarray, view: int = 0) -> np.ndarray:
         """Rows of either view in the shared space, (n, n_components) float32 of length 1."""
         require_fitted(self, "directions_")
-        x = check_view(x, len(self.means_[view]), view) - self.means_[view]
+        x = check_view(x, view, *map(len, self.means_)) - self.means_[view]
         return unit(x @ self.directions_[view] * self.correlations_**self.power)

@@ -34,19 +34,21 @@ class ConSE:
             raise ValueError(f"class_embeddings must be finite, of shape (n_classes, d); got {names.shape}")
         if not 1 <= top <= len(names):
             raise ValueError(f"top must lie between 1 and the {len(names)} classes, got {top}")
+        if not sharpness > 0:
+            raise ValueError(f"sharpness must be positive, got {sharpness}")
         self.top, self.sharpness = top, sharpness
         self.mean_ = names.mean(axis=0) if center else np.zeros(names.shape[1])
         self.names_ = names - self.mean_
 
-    def fit(self, x: None = None, y: None = None) -> ConSE:
+    def fit(self, x: object = None, y: object = None) -> ConSE:
         """Nothing to fit; here so that it can stand where the other matchers stand."""
         return self
 
     def transform(self, x: np.ndarray, view: int = 0) -> np.ndarray:
         """Class probabilities (n, n_classes) as view 0, text embeddings (n, d) as view 1: (n, d) of length 1."""
+        weights = check_view(x, view, len(self.names_), len(self.mean_))
         if view == 1:
-            return unit(check_view(x, len(self.mean_), view) - self.mean_)
-        weights = check_view(x, len(self.names_), view)
+            return unit(weights - self.mean_)
         if (weights < 0).any():
             raise ValueError("view 0 must be class probabilities; found a negative number")
         dropped = np.argpartition(weights, -self.top, axis=1)[:, : -self.top]

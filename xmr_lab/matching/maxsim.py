@@ -79,11 +79,11 @@ class MaxSimRidge:
         if y.ndim != 2 or len(x) != len(y) or len(x) < 2:
             raise ValueError(f"x and y must be paired, two at least; got {len(x)} sequences and shape {y.shape}")
         self.frame_mean_ = np.concatenate([_check(frames, i) for i, frames in enumerate(x)]).mean(axis=0)
-        self.means_ = None, y.mean(axis=0)
+        self.mean_ = y.mean(axis=0)
         self.sequences_ = [frames - self.frame_mean_ for frames in x]
         kernel = self._kernel(self.sequences_)
         # The kernel need not be positive definite, so a general solver.
-        self.weights_ = linalg.solve(kernel + self.alpha * np.eye(len(x)), y - self.means_[1])
+        self.weights_ = linalg.solve(kernel + self.alpha * np.eye(len(x)), y - self.mean_)
         return self
 
     def _kernel(self, centred: Sequence[np.ndarray]) -> np.ndarray:
@@ -92,8 +92,8 @@ class MaxSimRidge:
     def transform(self, x: Sequence[np.ndarray] | np.ndarray, view: int = 0) -> np.ndarray:
         """Sequences (view 0) or rows of the second view (1) in the second view's space, rows of length 1."""
         require_fitted(self, "weights_")
-        if view == 1:
-            return unit(check_view(x, len(self.means_[1]), view) - self.means_[1])
+        if view != 0:
+            return unit(check_view(np.asarray(x), view, 0, len(self.mean_)) - self.mean_)
         sequences = [_check(frames, i) for i, frames in enumerate(x)]
         if wrong := {frames.shape[1] for frames in sequences} - {len(self.frame_mean_)}:
             raise ValueError(f"view 0 was fitted with frames of {len(self.frame_mean_)} columns; got {wrong.pop()}")

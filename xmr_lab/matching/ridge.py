@@ -56,5 +56,5 @@ class RidgeMap:
     def transform(self, x: np.ndarray, view: int = 0) -> np.ndarray:
         """Rows of either view in the second view's space, (n, d_y) float32 of length 1."""
         require_fitted(self, "weights_")
-        x = check_view(x, len(self.means_[view]), view) - self.means_[view]
+        x = check_view(x, view, *map(len, self.means_)) - self.means_[view]
         return unit(x @ self.weights_ if view == 0 else x)

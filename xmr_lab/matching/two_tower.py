@@ -134,7 +134,7 @@ class TwoTower:
                         continue
                     same = codes[rows, None] == codes[None, rows]
                     ends = [tower(view[rows]) for tower, view in zip(self.towers_, views, strict=True)]
-                    loss = info_nce(*ends, log_temperature.exp(), same)
+                    loss = info_nce(ends[0], ends[1], log_temperature.exp(), same)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
@@ -146,7 +146,7 @@ class TwoTower:
                 self.towers_.eval()
                 with torch.no_grad():
                     ends = [tower(view) for tower, view in zip(self.towers_, held_out, strict=True)]
-                    now = info_nce(*ends, log_temperature.exp()).item()
+                    now = info_nce(ends[0], ends[1], log_temperature.exp()).item()
                 self.history_[-1]["validation_loss"] = now
                 if now < best:
                     best, waited = now, 0
@@ -166,5 +166,5 @@ class TwoTower:
     def transform(self, x: np.ndarray, view: int = 0) -> np.ndarray:
         """Rows of either view in the shared space, (n, dim) float32 of length 1."""
         require_fitted(self, "towers_")
-        x = check_view(x, len(self.means_[view]), view)
+        x = check_view(x, view, *map(len, self.means_))
         return self.towers_[view](self._tensor(x, view)).numpy()
