@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xmr_lab.evaluation import comparison, evaluate, format_comparison
+from xmr_lab.evaluation import comparison, evaluate, evaluate_both, evaluate_pairs, format_comparison
 
 
 def test_evaluate_has_every_metric_with_interval_and_chance():
@@ -32,3 +32,16 @@ def test_a_comparison_has_chance_first_and_refuses_another_gallery():
     assert shown.loc["good"].tolist() == ["1.00 [1.00, 1.00]", "1.0 [1.0, 1.0]"]
     with pytest.raises(ValueError, match="chance is another for 'other'"):
         comparison({"good": good, "other": evaluate(x, x[:20], [[i % 20] for i in range(40)])})
+
+
+def test_pairs_are_the_mean_of_both_directions():
+    rng = np.random.default_rng(0)
+    x, y, names = rng.normal(size=(30, 8)), rng.normal(size=(30, 8)), np.arange(30) // 2
+    forth, back = evaluate_both(x, y, (names, names))
+    both = evaluate_pairs(x, y, (names, names), groups=names)
+    assert (
+        both.per_query["hit_rate@10"].tolist()
+        == ((forth.per_query["hit_rate@10"] + back.per_query["hit_rate@10"]) / 2).tolist()
+    )
+    with pytest.raises(ValueError, match="paired row by row"):
+        evaluate_pairs(x, y[:20], (names, names[:20]))

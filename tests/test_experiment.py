@@ -1,93 +1,84 @@
-"""Intervals and tests, against scipy and by simulation."""
+"""Experiments: paired seeds, every value kept, effects judged by their intervals."""
 
 import numpy as np
+import pandas as pd
 import pytest
-from numpy.testing import assert_allclose
-from scipy import stats
+from numpy.testing import assert_array_equal
 
-from xmr_lab.experiment import bootstrap_interval, holm, paired_permutation_test
+from xmr_lab.experiment import Effect, effect, run_trials, summarize, values_of
 
-
-@pytest.mark.parametrize("statistic", ["mean", "median"])
-@pytest.mark.parametrize("n", [80, 81])
-def test_bootstrap_close_to_scipy(statistic, n):
-    values = np.random.default_rng(0).exponential(size=n)
-    options = {"method": "percentile", "n_resamples": 20_000, "rng": np.random.default_rng(1)}
-    want = stats.bootstrap((values,), getattr(np, statistic), **options).confidence_interval
-    assert_allclose(bootstrap_interval(values, statistic=statistic, n_resamples=20_000), want, rtol=0.03)
+QUERIES = ["a", "b", "c", "d"]
 
 
-def test_median_of_a_resample_is_numpys():
-    """With groups that hold everything, each resample is the sample itself, perhaps repeated."""
-    for values in ([3.0, 1.0, 2.0], [4.0, 1.0, 3.0, 2.0]):
-        low, high = bootstrap_interval(values, ["one"] * len(values), statistic="median", n_resamples=5)
-        assert low == high == np.median(values)
+def draw(method: str, pairs: int, seed: int) -> dict[str, np.ndarray]:
+    luck = np.random.default_rng(seed).random(4)
+    return {"hit": luck < (0.9 if method == "good" else 0.2), "rank": luck * pairs}
 
 
-def test_clustered_interval_holds_the_truth_as_often_as_it_says():
-    """Five items a group share the group's effect; ignoring that gives intervals that are far too narrow."""
+CELLS = [{"method": method, "pairs": pairs} for method in ("good", "bad") for pairs in (5, 10)]
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    return run_trials(draw, CELLS, seeds=6, queries=QUERIES, groups=["x", "x", "y", "z"], progress=False)
+
+
+def test_every_value_is_kept_and_found_again(table):
+    assert len(table) == 4 * 6 * 4
+    values, groups = values_of(table, "rank", method="good", pairs=10)
+    assert_array_equal(values, [draw("good", 10, seed)["rank"] for seed in range(6)])
+    assert groups.tolist() == ["x", "x", "y", "z"]
+    assert values.mean() == pytest.approx(summarize(table, ["method", "pairs"], "rank").set_index(["method", "pairs"])
+                                          .loc[("good", 10), "value"])  # fmt: skip
+
+
+def test_cells_with_the_same_seed_see_the_same_draw(table):
+    five, ten = (values_of(table, "rank", method="bad", pairs=pairs)[0] for pairs in (5, 10))
+    assert_array_equal(2 * five, ten)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"queries": ["a", "b", "c", "c"]}, "unique query ids"),
+        ({"groups": ["x"]}, "a group for each"),
+        ({"cells": []}, "at least one cell"),
+        ({"cells": [{"method": "good", "pairs": 1}, {"pairs": 1, "method": "bad"}]}, "the same keys"),
+        ({"seeds": 0}, "one seed"),
+        ({"queries": ["a"]}, r"expected 1 values a metric, got .*hit"),
+    ],
+)
+def test_wrong_experiments_are_refused(change, message):
+    given = {"cells": CELLS, "seeds": 2, "queries": QUERIES} | change
+    with pytest.raises(ValueError, match=message):
+        run_trials(draw, given.pop("cells"), progress=False, **given)
+
+
+def test_a_condition_must_name_one_cell(table):
+    with pytest.raises(ValueError, match="more than one cell"):
+        values_of(table, "hit", method="good")
+    with pytest.raises(ValueError, match="no cell"):
+        values_of(table, "hit", method="unheard of")
+
+
+@pytest.mark.parametrize(
+    ("expected", "low", "high", "verdict"),
+    [
+        ("> 0", 0.1, 0.3, "shown"), ("> 0", -0.1, 0.3, "open"), ("> 0", -0.3, -0.1, "reversed"),
+        ("< 0", -0.3, -0.1, "shown"), ("< 0", -0.3, 0.1, "open"), ("< 0", 0.1, 0.3, "reversed"),
+        (0.05, -0.04, 0.04, "shown"), (0.05, -0.04, 0.06, "open"), (0.05, 0.06, 0.09, "reversed"),
+        (0.05, -0.09, -0.06, "reversed"), ("> 0", 0.0, 0.3, "open"),
+    ],
+)  # fmt: skip
+def test_verdicts_of_effects(expected, low, high, verdict):
+    assert Effect("claim", "source", expected, (low + high) / 2, low, high).verdict == verdict
+
+
+def test_an_effect_is_paired():
+    """A small gain on every query is seen although the queries differ by much more."""
     rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(40), 5)
-    clustered, naive = 0, 0
-    for _ in range(200):
-        values = rng.normal(size=40)[groups] + 0.5 * rng.normal(size=200)  # the true mean is 0
-        low, high = bootstrap_interval(values, groups, n_resamples=300, rng=rng)
-        clustered += low <= 0 <= high
-        low, high = bootstrap_interval(values, n_resamples=300, rng=rng)
-        naive += low <= 0 <= high
-    assert 0.90 <= clustered / 200 <= 0.98
-    assert naive / 200 < 0.75
-
-
-def test_bootstrap_leaves_nan_out_and_is_reproducible():
-    values = np.array([0.0, 1.0, 2.0, 4.0])
-    with_nan = np.append(values, np.nan)
-    assert bootstrap_interval(with_nan, list("abcde")) == bootstrap_interval(values, list("abcd"))
-    assert bootstrap_interval(values, rng=3) == bootstrap_interval(values, rng=np.random.default_rng(3))
-    with pytest.raises(ValueError, match="no value is left"):
-        bootstrap_interval([np.nan])
-    with pytest.raises(ValueError, match="one group for each value"):
-        bootstrap_interval(values, [1, 2])
-    with pytest.raises(ValueError, match="confidence"):
-        bootstrap_interval(values, confidence=95)
-
-
-def test_exact_permutation_test_equals_scipy():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(0.5, 1, size=(2, 10)) * [[1], [0.5]]
-    want = stats.permutation_test(
-        (a, b), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=np.inf
-    ).pvalue
-    assert paired_permutation_test(a, b) == pytest.approx(want)
-
-
-def test_random_permutation_test_is_close_to_the_exact_one():
-    rng = np.random.default_rng(0)
-    a = rng.normal(0.6, 1, size=12)
-    exact = paired_permutation_test(a, np.zeros(12))
-    assert paired_permutation_test(a, np.zeros(12), n_resamples=4000) == pytest.approx(exact, abs=0.02)
-
-
-def test_permutation_test_is_never_zero_and_exchanges_groups_together():
-    ones, zeros = np.ones(1000), np.zeros(1000)
-    assert paired_permutation_test(ones, zeros, n_resamples=99) == pytest.approx(1 / 100)
-    groups = np.repeat([0, 1, 2], [300, 300, 400])
-    assert paired_permutation_test(ones, zeros, groups) == 0.25  # 2 of 2^3
-    assert paired_permutation_test(ones, ones) == 1
-    assert paired_permutation_test([1, np.nan, 1], [0, 5, 0]) == 0.5
-    with pytest.raises(ValueError, match="same queries"):
-        paired_permutation_test([1], [1, 2])
-
-
-def test_permutation_test_is_level():
-    rng = np.random.default_rng(0)
-    p = [paired_permutation_test(*rng.normal(size=(2, 30)), n_resamples=199, rng=rng) for _ in range(400)]
-    assert 0.02 <= np.mean(np.array(p) <= 0.05) <= 0.08
-
-
-def test_holm():
-    assert_allclose(holm([0.01, 0.02, 0.03, 0.5]), [0.04, 0.06, 0.06, 0.5])
-    assert_allclose(holm([0.9, 0.8]), [1, 1])
-    assert holm([]).shape == (0,)
-    with pytest.raises(ValueError, match="between 0 and 1"):
-        holm([1.2])
+    hard = rng.random((10, 50))
+    found = effect("a small gain", hard + 0.01, hard, expected="> 0", source="test")
+    assert found.verdict == "shown" and found.low == pytest.approx(found.high)
+    with pytest.raises(ValueError, match="same queries and seeds"):
+        effect("another shape", hard, hard[:5], expected="> 0", source="test")

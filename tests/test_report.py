@@ -163,8 +163,15 @@ def folder(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     (folder / "notebooks").mkdir()
     record = 'from xmr_lab.report import record, verdict\nrecord("answer", 42 + seed, interval=(40, 44), chance=1)'
+    effects = """from xmr_lab.experiment import Effect, run_trials
+from xmr_lab.report import record_effects, save_trials
+trials = run_trials(lambda a, seed: {"hit": [a]}, [{"a": 1}, {"a": 2}], seeds=1, queries=["q"])
+assert save_trials("90", trials).equals(trials)
+record_effects([Effect("a | b", "Someone (2020)", "> 0", 0.5, 0.4, 0.6)])"""
     warn = "import warnings, sys\nfrom tqdm.auto import tqdm\nsum(tqdm(range(3)))"
-    write_notebook(folder / "notebooks" / "90_good.ipynb", "# Prose with $x^2$", record, FIGURE, warn, 'verdict("90")')
+    write_notebook(
+        folder / "notebooks" / "90_good.ipynb", "# Prose with $x^2$", record, FIGURE, warn, effects, 'verdict("90")'
+    )
     write_notebook(folder / "notebooks" / "A1_bad.ipynb", "1 + 1", "1 / 0", "'never'")
     run_notebooks(out=folder / "out", notebooks=folder / "notebooks")
     return folder
@@ -173,13 +180,19 @@ def folder(tmp_path_factory) -> Path:
 def test_a_run_writes_notebook_page_and_numbers(folder):
     out = folder / "out"
     assert sorted(path.name for path in out.iterdir()) == sorted(
-        f"{name}.{kind}" for name in ("90_good", "A1_bad") for kind in ("html", "ipynb", "json")
+        ["90_good.parquet", *(f"{name}.{kind}" for name in ("90_good", "A1_bad") for kind in ("html", "ipynb", "json"))]
     )
     results = json.loads((out / "90_good.json").read_text())
-    assert results["records"] == {"answer": {"value": 42.0, "low": 40.0, "high": 44.0, "chance": 1.0}}
+    assert results["records"] == {
+        "answer": {"value": 42.0, "low": 40.0, "high": 44.0, "chance": 1.0},
+        "effect: a | b": {"value": 0.5, "low": 0.4, "high": 0.6},
+    }
+    assert pd.read_parquet(out / "90_good.parquet")["hit"].tolist() == [1.0, 2.0]
     notebook = read(out / "90_good.ipynb")
+    (effect,) = report.effects_of(notebook)
+    assert (effect["claim"], effect["verdict"], effect["source"]) == ("a | b", "shown", "Someone (2020)")
     assert not find_debris(notebook)
-    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5]
+    assert [cell.execution_count for cell in notebook.cells if cell.cell_type == "code"] == [1, 2, 3, 4, 5, 6]
     assert "papermill" not in (out / "90_good.ipynb").read_text()
     page = (out / "90_good.html").read_text()
     assert "alt=\"An empty frame &amp; 'nothing' in it.\"" in page and "mjx-" in page

@@ -11,10 +11,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pandas as pd
 from nbformat import NotebookNode
 
 from xmr_lab.notebooks import ROOT, error_of, find_notebooks, for_readers, read, write
-from xmr_lab.report import check_expected, format_table, read_expected, records_of
+from xmr_lab.report import check_expected, effects_of, format_effects, format_table, read_expected, records_of
 
 __all__ = ["build_book"]
 
@@ -23,6 +24,12 @@ _EXPECTED_PAGE = """# Expected numbers
 Each chapter claims some numbers. A run compares what it measured with them, and so do the tests. A number
 passes if it lies within the tolerance. "This kit" as the source means that we measured it first; anything
 else is somebody else's number.
+"""
+_EFFECTS_PAGE = """# Effects: predicted and found
+
+What the literature predicts, written down with its source before the test split was looked at, and what was
+found on Stamps. "shown": the 95 % interval lies wholly where it was predicted. "reversed": it lies wholly on
+the other side. "open": it allows both. With so many intervals, one in twenty may miss by luck alone.
 """
 
 
@@ -68,14 +75,17 @@ def build_book(
 
 
 def _collect(stage: Path, sources: Path, notebooks: Path, executed: Path) -> None:
-    """Put the pages, the notebooks as pages and the table of expected numbers into the folder ``stage``."""
+    """Put the pages, the notebooks as pages, and the tables of expected numbers and effects into ``stage``."""
     shutil.copytree(sources, stage, ignore=shutil.ignore_patterns("_build"), dirs_exist_ok=True)
-    sections = [_EXPECTED_PAGE]
+    sections, effects = [_EXPECTED_PAGE], [_EFFECTS_PAGE]
     for number, path in find_notebooks(notebooks).items():
         notebook = _latest(path, executed / path.name)
         write(for_readers(notebook), stage / "notebooks" / path.name)
         sections.append(_expected_section(number, path.stem, notebook))
+        if found := effects_of(notebook):
+            effects.append(_section(path.stem, format_effects(found).reset_index()))
     write("\n".join(sections), stage / "expected.md")
+    write("\n".join(effects), stage / "effects.md")
 
 
 def _latest(committed: Path, executed: Path) -> NotebookNode:
@@ -98,6 +108,11 @@ def _expected_section(number: str, name: str, notebook: NotebookNode) -> str:
     table = format_table(check_expected(number, records_of(notebook)))
     table = table.loc[list(expected)]
     table.insert(0, "what", [f"{key}: {entry['about']}" for key, entry in expected.items()])
+    return _section(name, table)
+
+
+def _section(name: str, table: pd.DataFrame) -> str:
+    """A table in Markdown under the title of a notebook."""
     rows = [table.columns, ["---"] * len(table.columns), *table.itertuples(index=False)]
     lines = ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
     return "\n".join([f"## [](notebooks/{name}.ipynb)", "", *lines, ""])

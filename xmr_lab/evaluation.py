@@ -12,9 +12,17 @@ from numpy.typing import ArrayLike
 
 from xmr_lab import metrics
 from xmr_lab._tiles import Metric
-from xmr_lab.experiment import bootstrap_interval
+from xmr_lab.intervals import bootstrap_interval
 
-__all__ = ["Evaluation", "comparison", "evaluate", "evaluate_both", "evaluate_ranks", "format_comparison"]
+__all__ = [
+    "Evaluation",
+    "comparison",
+    "evaluate",
+    "evaluate_both",
+    "evaluate_pairs",
+    "evaluate_ranks",
+    "format_comparison",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +112,30 @@ def evaluate_both(
     both = metrics.rank_relevant_both(x, y, relevant, metric=metric, chunk_size=chunk_size)
     forth, back = (evaluate_ranks(both[i], ks=ks, ids=ids[i], groups=groups[i]) for i in range(2))
     return forth, back
+
+
+def evaluate_pairs(
+    x: ArrayLike,
+    y: ArrayLike,
+    relevant: metrics.Relevance,
+    *,
+    ks: Sequence[int] = (1, 5, 10),
+    ids: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+) -> Evaluation:
+    """`evaluate_both` in one: every metric of every pair, averaged over its two directions.
+
+    Args:
+        x, y: (n, d) vectors, row i of one belonging to row i of the other.
+        relevant: as in `xmr_lab.metrics.rank_relevant`, for example ``(concepts, concepts)``.
+
+    Raises:
+        ValueError: if they are not paired; otherwise as `evaluate_both`.
+    """
+    if len(np.asarray(x)) != len(np.asarray(y)):
+        raise ValueError(f"x and y must be paired row by row, got {len(np.asarray(x))} and {len(np.asarray(y))} rows")
+    forth, back = evaluate_both(x, y, relevant, ks=ks, ids=(ids, ids), groups=(groups, groups))
+    return Evaluation((forth.per_query + back.per_query) / 2, (forth.chance + back.chance) / 2, forth.groups)
 
 
 def evaluate_ranks(

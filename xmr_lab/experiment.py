@@ -1,153 +1,158 @@
-"""Per-query values -> what one may say: intervals, paired tests, many comparisons."""
+"""An experiment: the same seeds for every cell, every query's value kept, and what was predicted beside it."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike
 
-__all__ = ["bootstrap_interval", "holm", "paired_permutation_test"]
+from xmr_lab._progress import progress_bar
+from xmr_lab.intervals import bootstrap_interval
 
-BATCH = 2**22  # random numbers held at a time
+__all__ = ["Effect", "effect", "run_trials", "summarize", "values_of"]
 
 
-def bootstrap_interval(
-    values: ArrayLike,
-    groups: ArrayLike | None = None,
+def run_trials(
+    trial: Callable[..., Mapping[str, ArrayLike]],
+    cells: Iterable[Mapping[str, Any]],
     *,
-    n_resamples: int = 2000,
-    confidence: float = 0.95,
-    statistic: Literal["mean", "median"] = "mean",
-    rng: np.random.Generator | int = 0,
-) -> tuple[float, float]:
-    """Percentile bootstrap interval of the mean (or median), resampling whole groups.
-
-    Items that share a group (the captions of one picture) are not independent; drawing groups instead of
-    items keeps the interval honest.
+    seeds: int | Sequence[int],
+    queries: ArrayLike,
+    groups: ArrayLike | None = None,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Run every cell of an experiment with the same seeds, and keep the value of every query.
 
     Args:
-        values: (n,) one value an item; NaN (a query without a relevant item) is left out.
-        groups: (n,) labels; None if every item stands for itself.
-        n_resamples: number of resamples.
-        confidence: share of intervals that should hold the true value.
-        statistic: what the interval is of.
-        rng: generator, or a seed for one.
+        trial: called as ``trial(seed=…, **cell)``; returns (n_queries,) values for each metric. What it draws,
+            it must draw from ``seed`` alone: then cells with the same seed see the same draw, and are paired.
+        cells: the arguments of each cell, such as ``{"method": "ridge", "pairs": 25}``, with the same keys.
+        seeds: how many (0, 1, …), or which.
+        queries: (n_queries,) their ids, unique.
+        groups: (n_queries,) labels of queries that are not independent; the ids by default.
+
+    Returns:
+        one row a (cell, seed, query): the cell's columns, ``seed``, ``query``, ``group``, one column a metric.
 
     Raises:
-        ValueError: if no value is left, or an argument is out of range.
-
-    References:
-        Field & Welsh (2007), doi:10.1111/j.1467-9868.2007.00593.x, on resampling clusters.
+        ValueError: if ids repeat, cells differ in their keys, or a trial returns another number of values.
 
     Examples:
-        >>> low, high = bootstrap_interval([0.0, 1.0] * 50)
-        >>> round(low, 1), round(high, 1)
-        (0.4, 0.6)
+        >>> def trial(method, seed):
+        ...     return {"hit": np.random.default_rng(seed).random(3) < (0.9 if method == "good" else 0.1)}
+        >>> table = run_trials(trial, [{"method": "good"}, {"method": "bad"}], seeds=5, queries=list("abc"))
+        >>> len(table), summarize(table, ["method"], "hit")["value"].round(2).tolist()
+        (30, [0.8, 0.13])
     """
-    if n_resamples < 1 or not 0 < confidence < 1 or statistic not in ("mean", "median"):
-        raise ValueError("need n_resamples >= 1, 0 < confidence < 1 and statistic 'mean' or 'median'")
-    values, codes, n_groups = _grouped(values, groups)
-    rng = np.random.default_rng(rng)
-    order = np.argsort(values)
-    sums, sizes = np.bincount(codes, values), np.bincount(codes)
-    results = []
-    for n in _batches(n_resamples, len(values)):
-        drawn = rng.integers(n_groups, size=(n, n_groups))
-        if statistic == "mean":
-            results.append(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1))
-        else:
-            times = np.stack([np.bincount(row, minlength=n_groups) for row in drawn])  # (n, n_groups)
-            rank = np.cumsum(times[:, codes[order]], axis=1)  # rank of the last copy of each sorted value
-            total = rank[:, -1:]
-            low, high = (rank <= (total - 1) // 2).sum(axis=1), (rank <= total // 2).sum(axis=1)
-            results.append((values[order[low]] + values[order[high]]) / 2)
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(results), [tail, 1 - tail])
-    return float(low), float(high)
+    queries = np.asarray(queries)
+    groups = queries if groups is None else np.asarray(groups)
+    if len(set(queries.tolist())) != len(queries) or groups.shape != queries.shape:
+        raise ValueError(f"need unique query ids and a group for each, got {queries.shape} and {groups.shape}")
+    numbers = range(seeds) if isinstance(seeds, int) else seeds
+    jobs = [(dict(cell), seed) for cell in cells for seed in numbers]
+    if not jobs or len({tuple(cell) for cell, _ in jobs}) > 1:
+        raise ValueError("need at least one cell and one seed, and the same keys in the same order in every cell")
+    parts = []
+    with progress_bar(len(jobs), "trials", progress, unit="trial") as bar:
+        for cell, seed in jobs:
+            values = {name: np.asarray(column, np.float64) for name, column in trial(seed=seed, **cell).items()}
+            if wrong := {name: column.shape for name, column in values.items() if column.shape != queries.shape}:
+                raise ValueError(f"trial {cell}, seed {seed}: expected {len(queries)} values a metric, got {wrong}")
+            parts.append(pd.DataFrame({**cell, "seed": seed, "query": queries, "group": groups, **values}))
+            bar.update()
+    return pd.concat(parts, ignore_index=True)
 
 
-def paired_permutation_test(
+def values_of(table: pd.DataFrame, metric: str, **where: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The values of one cell of `run_trials`: (n_seeds, n_queries), and the queries' groups, (n_queries,).
+
+    Raises:
+        ValueError: if the conditions leave nothing, or more than one cell.
+    """
+    rows = table
+    for column, value in where.items():
+        rows = rows[rows[column] == value]
+    if not len(rows) or rows.duplicated(["seed", "query"]).any():
+        raise ValueError(f"{where} fits {'more than one cell' if len(rows) else 'no cell'} of the table")
+    wide = rows.pivot(index="seed", columns="query", values=metric)
+    return wide.to_numpy(), rows.drop_duplicates("query").set_index("query")["group"].loc[wide.columns].to_numpy()
+
+
+def summarize(table: pd.DataFrame, by: Sequence[str], metric: str, *, rng: int = 0) -> pd.DataFrame:
+    """One row a cell of `run_trials`: the mean over seeds and queries, its interval, and how many there were."""
+    rows = []
+    for key in table[list(by)].drop_duplicates().itertuples(index=False, name=None):
+        values, groups = values_of(table, metric, **dict(zip(by, key, strict=True)))
+        low, high = bootstrap_interval(values, groups, rng=rng)
+        rows.append((*key, float(np.nanmean(values)), low, high, *values.shape))
+    return pd.DataFrame(rows, columns=[*by, "value", "low", "high", "seeds", "queries"])
+
+
+@dataclass(frozen=True)
+class Effect:
+    """A difference that somebody predicted, and what was found.
+
+    Attributes:
+        name: the claim in a few words.
+        source: who made it: author, year, DOI or arXiv id.
+        expected: ``"> 0"``, ``"< 0"``, or a bound such as ``0.05`` within which it should lie on both sides.
+        value, low, high: the difference found and its interval.
+    """
+
+    name: str
+    source: str
+    expected: Literal["> 0", "< 0"] | float
+    value: float
+    low: float
+    high: float
+
+    @property
+    def prediction(self) -> str:
+        return self.expected if isinstance(self.expected, str) else f"within ±{self.expected:g}"
+
+    @property
+    def verdict(self) -> str:
+        """ "shown", "reversed" (the interval says the contrary) or "open" (the interval allows both)."""
+        if isinstance(self.expected, str):
+            sign = 1 if self.expected == "> 0" else -1
+            near, far = sorted([sign * self.low, sign * self.high])
+            return "shown" if near > 0 else "reversed" if far < 0 else "open"
+        if -self.expected < self.low and self.high < self.expected:
+            return "shown"
+        return "reversed" if self.low > self.expected or self.high < -self.expected else "open"
+
+
+def effect(
+    name: str,
     a: ArrayLike,
     b: ArrayLike,
     groups: ArrayLike | None = None,
     *,
-    n_resamples: int = 10_000,
-    rng: np.random.Generator | int = 0,
-) -> float:
-    """Two-sided p-value of the difference of two systems' means on the same queries.
-
-    If the systems were alike, exchanging their values for a query would change nothing. Whole groups are
-    exchanged together. All 2^groups exchanges are tried where that is no more than ``n_resamples``; else
-    as many random ones, counting the observed one among them, so that the p-value is never 0.
+    expected: Literal["> 0", "< 0"] | float,
+    source: str,
+    rng: int = 0,
+) -> Effect:
+    """The mean of ``a - b``, paired by query (and by seed), with its interval, beside what was predicted.
 
     Args:
-        a: (n,) values of one system.
-        b: (n,) values of the other on the same queries; a query where either is NaN is left out.
-        groups: (n,) labels; None if every query stands for itself.
-        n_resamples: number of random exchanges.
-        rng: generator, or a seed for one.
+        name, expected, source: see `Effect`.
+        a, b: (n_queries,) or (n_seeds, n_queries) values of two systems.
+        groups: (n_queries,) labels of queries that are not independent.
 
     Raises:
-        ValueError: if the sizes differ or no pair is left.
-
-    References:
-        Smucker, Allan & Carterette (2007), doi:10.1145/1321440.1321528; for the added one, Phipson & Smyth
-        (2010), doi:10.2202/1544-6115.1585.
+        ValueError: if the shapes differ.
 
     Examples:
-        >>> paired_permutation_test([1, 1, 1, 1], [0, 0, 0, 0])  # 2 of 16 exchanges are as extreme
-        0.125
+        >>> found = effect("a helps", [1, 1, 1, 0] * 9, [0, 0, 1, 0] * 9, expected="> 0", source="example")
+        >>> found.value, found.verdict
+        (0.5, 'shown')
     """
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if a.shape != b.shape:
-        raise ValueError(f"the two systems need values for the same queries, got {a.shape} and {b.shape}")
-    if n_resamples < 1:
-        raise ValueError(f"n_resamples must be at least 1, got {n_resamples}")
-    differences, codes, n_groups = _grouped(a - b, groups)
-    sums = np.bincount(codes, differences)  # (n_groups,)
-    observed = abs(sums.sum()) - 1e-12 * np.abs(sums).sum()  # equal sums may differ by rounding
-    if n_groups < 63 and 2**n_groups <= n_resamples:
-        exchanges = np.arange(2**n_groups)[:, None] >> np.arange(n_groups) & 1  # (2^n_groups, n_groups)
-        return float(np.mean(np.abs((1 - 2 * exchanges) @ sums) >= observed))
-    rng = np.random.default_rng(rng)
-    extreme = 0
-    for n in _batches(n_resamples, n_groups):
-        signs = 1.0 - 2.0 * rng.integers(0, 2, (n, n_groups), dtype=np.int8)
-        extreme += int(np.sum(np.abs(signs @ sums) >= observed))
-    return (extreme + 1) / (n_resamples + 1)
-
-
-def holm(p_values: ArrayLike) -> np.ndarray:
-    """p-values of several comparisons, raised so that each may be read at its face value (Holm 1979).
-
-    Examples:
-        >>> holm([0.01, 0.04, 0.03])
-        array([0.03, 0.06, 0.06])
-    """
-    p = np.asarray(p_values, np.float64)
-    if p.ndim != 1 or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("p-values must be a list of numbers between 0 and 1")
-    order = np.argsort(p)
-    adjusted = np.empty_like(p)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1)
-    return adjusted
-
-
-def _grouped(values: ArrayLike, groups: ArrayLike | None) -> tuple[np.ndarray, np.ndarray, int]:
-    """Values that are not NaN, the number of each one's group, and how many groups there are."""
-    values = np.asarray(values, np.float64)
-    labels = np.arange(len(values)) if groups is None else np.asarray(groups)
-    if values.ndim != 1 or labels.shape != values.shape:
-        raise ValueError(f"need one group for each value, got {labels.shape} and {values.shape}")
-    kept = ~np.isnan(values)
-    if not kept.any():
-        raise ValueError("no value is left: they are all NaN, or there are none")
-    names, codes = np.unique(labels[kept], return_inverse=True)
-    return values[kept], codes, len(names)
-
-
-def _batches(n: int, width: int) -> list[int]:
-    """n resamples of ``width`` numbers each, in batches that fit in memory."""
-    size = max(1, BATCH // width)
-    return [min(size, n - start) for start in range(0, n, size)]
+        raise ValueError(f"the two systems need values for the same queries and seeds, got {a.shape} and {b.shape}")
+    low, high = bootstrap_interval(a - b, groups, rng=rng)
+    return Effect(name, source, expected, float(np.nanmean(a - b)), low, high)

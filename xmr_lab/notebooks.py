@@ -145,9 +145,16 @@ def error_of(notebook: NotebookNode) -> str | None:
 
 
 def execute(
-    notebook: NotebookNode, values: Mapping[str, object], *, cwd: Path, threads: int
+    notebook: NotebookNode, values: Mapping[str, object], *, cwd: Path, threads: int, trials: Path
 ) -> tuple[NotebookNode, str | None]:
-    """The executed notebook (as far as it got) and its error, from papermill in a process of its own."""
+    """The executed notebook (as far as it got) and its error, from papermill in a process of its own.
+
+    Args:
+        notebook, values: what to execute, with which parameters.
+        cwd: where it runs.
+        threads: how many the numerical libraries may use.
+        trials: where `report.save_trials` writes.
+    """
     from ipykernel.kernelspec import write_kernel_spec
 
     with tempfile.TemporaryDirectory(prefix="xmr-lab-") as folder:
@@ -164,6 +171,7 @@ def execute(
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "TRANSFORMERS_VERBOSITY": "error",
             "OMP_NUM_THREADS": str(threads),
+            "XMR_LAB_TRIALS": str(trials),
             "XMR_LAB_PARAMETERS": " ".join(f"{key}={value}" for key, value in values.items()),
         }
         if values.get("tier", "embedded") == "embedded":

@@ -20,7 +20,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-__all__ = ["COLOURS", "contact_sheet", "interval_plot", "on_white", "retrieval_panel", "show", "use_style"]
+__all__ = [
+    "COLOURS",
+    "contact_sheet",
+    "curve_plot",
+    "interval_plot",
+    "on_white",
+    "retrieval_panel",
+    "show",
+    "use_style",
+]
 
 # Okabe & Ito (2008), "Color universal design": told apart with any kind of colour vision. Yellow is last,
 # as it is hard to see on white.
@@ -216,4 +225,27 @@ def interval_plot(table: pd.DataFrame, *, metric: str, by: str = "direction") ->
     axis.set(yticks=range(len(methods)), yticklabels=methods, xlabel=metric.replace("_", " "), xlim=(0, None))
     axis.invert_yaxis()
     figure.legend(loc="outside upper right", ncols=len(kinds), fontsize=9)
+    return figure
+
+
+def curve_plot(
+    table: pd.DataFrame, *, x: str, by: str, metric: str, chance: float | None = None, title: str = ""
+) -> Figure:
+    """One line for each ``by`` with its interval as a band, along evenly spaced values of ``x``; chance dashed.
+
+    Args:
+        table: rows of `xmr_lab.experiment.summarize`, with columns ``x``, ``by``, value, low and high.
+        metric: what the values are, for the axis.
+    """
+    places = {value: place for place, value in enumerate(sorted(table[x].unique()))}
+    figure, axis = plt.subplots(figsize=(7.0, 3.6))
+    for index, name in enumerate(pd.unique(table[by])):
+        rows = table[table[by] == name].sort_values(x)
+        at = rows[x].map(places)
+        axis.plot(at, rows["value"], marker="os^Dv<>P"[index % 8], markersize=5, label=name)
+        axis.fill_between(at, rows["low"], rows["high"], alpha=0.15, linewidth=0)
+    if chance is not None:
+        axis.axhline(chance, color="grey", linestyle="--", linewidth=1, label="chance")
+    axis.set(xticks=range(len(places)), xticklabels=list(places), xlabel=x, ylabel=metric, ylim=(0, None), title=title)
+    figure.legend(loc="outside right upper", fontsize=9)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import html
 import importlib.metadata
+import io
 import json
 import math
 import os
@@ -21,17 +22,22 @@ from IPython import get_ipython
 from IPython.display import display
 from nbformat import NotebookNode
 
-from xmr_lab.notebooks import ROOT
+from xmr_lab.experiment import Effect
+from xmr_lab.notebooks import ROOT, write
 
 __all__ = [
     "Provenance",
     "check_expected",
+    "effects_of",
     "expected_toml",
+    "format_effects",
     "format_table",
     "provenance",
     "read_expected",
     "record",
+    "record_effects",
     "records_of",
+    "save_trials",
     "verdict",
 ]
 
@@ -85,6 +91,59 @@ def record(
         display({"text/plain": text}, metadata={"xmr_record": {"name": name, **entry}}, raw=True)
 
 
+def record_effects(effects: Sequence[Effect]) -> None:
+    """Record predicted differences and show them as a table; they travel to the book's page of effects.
+
+    Each is recorded under ``"effect: "`` and its name. The table: claim, prediction, difference found with
+    its interval, verdict, source.
+
+    Examples:
+        >>> record_effects([Effect("a helps", "example", "> 0", 0.5, 0.4, 0.6)])
+          claim predicted                   found verdict  source
+        a helps       > 0 +0.500 [+0.400, +0.600]   shown example
+    """
+    entries = []
+    for each in effects:
+        entry = {"value": each.value, "low": each.low, "high": each.high}
+        _recorded[f"effect: {each.name}"] = entry
+        about = {"claim": each.name, "predicted": each.prediction, "verdict": each.verdict, "source": each.source}
+        entries.append({**about, **entry})
+    table = format_effects(entries)
+    if get_ipython() is None:
+        print(table.reset_index().to_string(index=False))
+    else:
+        data = {"text/html": table.to_html(), "text/plain": table.to_string()}
+        display(data, metadata={"xmr_effects": entries}, raw=True)
+
+
+def format_effects(entries: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Effects for people, one row each; ``entries`` as `effects_of` returns them."""
+    rows = [
+        {**entry, "found": f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]"} for entry in entries
+    ]
+    columns = ["claim", "predicted", "found", "verdict", "source"]
+    return pd.DataFrame(rows, columns=columns).set_index("claim")
+
+
+def effects_of(notebook: NotebookNode) -> list[dict[str, Any]]:
+    """The effects that an executed notebook recorded."""
+    outputs = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    return [dict(entry) for output in outputs for entry in output.get("metadata", {}).get("xmr_effects", [])]
+
+
+def save_trials(number: str, trials: pd.DataFrame) -> pd.DataFrame:
+    """Write the table of `xmr_lab.experiment.run_trials` to disk as Parquet, in one step, and read it back.
+
+    The file lies beside the executed notebook (``out/01_transfer_learning.parquet``), or, when no runner is at
+    work, in ``out/01.parquet``. Figures are drawn from what is returned, so from what is on disk.
+    """
+    path = Path(os.environ.get("XMR_LAB_TRIALS") or ROOT / "out" / f"{number}.parquet")
+    buffer = io.BytesIO()
+    trials.to_parquet(buffer, index=False)
+    write(buffer.getvalue(), path)
+    return pd.read_parquet(path)
+
+
 def records_of(notebook: NotebookNode) -> dict[str, dict[str, float]]:
     """The numbers that an executed notebook recorded, by name."""
     found = {}
@@ -92,6 +151,8 @@ def records_of(notebook: NotebookNode) -> dict[str, dict[str, float]]:
         for output in cell.get("outputs", []):
             if entry := dict(output.get("metadata", {}).get("xmr_record", {})):
                 found[entry.pop("name")] = entry
+    for entry in effects_of(notebook):
+        found[f"effect: {entry['claim']}"] = {key: entry[key] for key in ("value", "low", "high")}
     return found
 
 

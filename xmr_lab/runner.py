@@ -175,7 +175,9 @@ def _run(number: str, source: Path, values: dict[str, Value], *, out: Path, forc
     if not force and (earlier := _earlier(target, key)):
         return RunResult(number, target, values, earlier["records"], None, earlier["seconds"], skipped=True)
     start = time.monotonic()
-    executed, error = execute(notebook, values, cwd=source.parent, threads=max(threads, 1))
+    executed, error = execute(
+        notebook, values, cwd=source.parent, threads=max(threads, 1), trials=target.with_suffix(".parquet")
+    )
     seconds = round(time.monotonic() - start, 1)
     records = records_of(executed)
     write(executed, target)

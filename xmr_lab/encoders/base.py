@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from tqdm.auto import tqdm
+
+from xmr_lab._progress import progress_bar
 
 __all__ = ["BatchEncoder", "Encoder", "NamedItems", "fingerprint_of", "progress_bar", "unit_rows"]
 
@@ -129,12 +129,6 @@ class NamedItems:
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError  # some of its kinds take no message
             raise kind(f"{error} ({self.name(i)})") from error
-
-
-def progress_bar(total: int, label: str, progress: bool, unit: str = "item") -> tqdm:
-    """A bar that appears after one second, and never if the environment says ``XMR_PROGRESS=0``."""
-    off = not progress or os.environ.get("XMR_PROGRESS") == "0"
-    return tqdm(total=total, desc=label, unit=unit, delay=1, leave=False, disable=off)
 
 
 def unit_rows(x: np.ndarray) -> np.ndarray:

@@ -79,7 +79,9 @@ def cached(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except OSError as error:
+    except OSError as error:  # a folder that cannot be written to can still be read
+        if (kept := load(path)) is not None:
+            return kept
         warnings.warn(f"no cache: {error}. Set XMR_CACHE to a folder that can be written to.", stacklevel=2)
         return run(encoder, items, method, progress)
     try:
@@ -227,9 +229,12 @@ def cache_info(cache_dir: str | os.PathLike[str] | None = None) -> list[dict[str
 
 
 def clear_cache(cache_dir: str | os.PathLike[str] | None = None) -> int:
-    """Delete all that the cache holds; returns the number of files of embeddings deleted."""
+    """Delete all that the cache holds; returns the number of files of embeddings deleted.
+
+    The empty lock files stay: another process may hold one.
+    """
     folder = Path(cache_dir) if cache_dir else cache_folder()
     finished = list(folder.glob("*.safetensors"))
-    for path in [*finished, *folder.glob("*.part-*"), *folder.glob("*.lock"), *folder.glob("*.tmp")]:
+    for path in [*finished, *folder.glob("*.part-*"), *folder.glob("*.tmp")]:
         path.unlink(missing_ok=True)
     return len(finished)
