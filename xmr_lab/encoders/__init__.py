@@ -6,6 +6,7 @@ from .cache import cache_info, cached, cached_encode, clear_cache
 from .classical import HOG, MfccStatistics, TfidfText
 from .hub import load_encoder
 from .image import EfficientNetLite0
+from .scratch import FromScratch, Pixels
 from .text import MiniLM
 from .weights import Weight, weights
 
@@ -13,8 +14,10 @@ __all__ = [
     "HOG",
     "EfficientNetLite0",
     "Encoder",
+    "FromScratch",
     "MfccStatistics",
     "MiniLM",
+    "Pixels",
     "SpeechEmbedding",
     "TfidfText",
     "Weight",

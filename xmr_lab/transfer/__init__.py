@@ -1,0 +1,69 @@
+"""Transfer: what is known in a source domain, made use of in a target domain.
+
+What goes in is always named: ``fit(source, target, …)`` for methods that look at both domains,
+``transform(x, domain=…)`` for what comes after.
+"""
+
+from .adapter import ResidualAdapter
+from .align import CORAL, DomainCentering, OptimalTransport
+from .augment import augment_image, drop_words, mixup, spec_augment
+from .autoencoder import DenoisingAutoencoder
+from .dann import DANN, reverse_gradient
+from .distillation import RelationMap, rkd_distance_loss, similarity_loss
+from .fine_tune import FineTuned, fine_tune, image_layers, outputs, trainable
+from .lora import SentenceNetwork, add_lora, token_ids, with_network
+from .mean_teacher import MeanTeacher, update_average
+from .multitask import MultiTaskTowers, Task
+from .prior import PriorRidge
+from .probe import linear_probe
+from .propagation import PairPropagation, knn_graph, label_propagation
+from .pseudo import PseudoPairs, SelfTraining, csls, mutual_nearest_neighbours, pseudo_label
+from .shift import coral_distance, mmd, mmd_test, proxy_a_distance
+from .weighting import WeightedRidgeMap, density_ratio, effective_sample_size
+
+__all__ = [
+    "CORAL",
+    "DANN",
+    "DenoisingAutoencoder",
+    "DomainCentering",
+    "FineTuned",
+    "MeanTeacher",
+    "MultiTaskTowers",
+    "OptimalTransport",
+    "PairPropagation",
+    "PriorRidge",
+    "PseudoPairs",
+    "RelationMap",
+    "ResidualAdapter",
+    "SelfTraining",
+    "SentenceNetwork",
+    "Task",
+    "WeightedRidgeMap",
+    "add_lora",
+    "augment_image",
+    "coral_distance",
+    "csls",
+    "density_ratio",
+    "drop_words",
+    "effective_sample_size",
+    "fine_tune",
+    "image_layers",
+    "knn_graph",
+    "label_propagation",
+    "linear_probe",
+    "mixup",
+    "mmd",
+    "mmd_test",
+    "mutual_nearest_neighbours",
+    "outputs",
+    "proxy_a_distance",
+    "pseudo_label",
+    "reverse_gradient",
+    "rkd_distance_loss",
+    "similarity_loss",
+    "spec_augment",
+    "token_ids",
+    "trainable",
+    "update_average",
+    "with_network",
+]
