@@ -259,7 +259,9 @@ def setup(*arguments: str) -> int:
 
 def test(*arguments: str) -> int:
     ensure()
-    return call([PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", *arguments])
+    # one thread, as in the runner: at these sizes two mostly wait for each other
+    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    return call([PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", *arguments], threads)
 
 
 def lab(*arguments: str) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -281,3 +282,17 @@ def test_committed_notebooks_are_clean_and_complete(path):
 
 def test_committed_notebooks_are_light():
     assert sum(path.stat().st_size for path in find_notebooks().values()) < 15 * 2**20
+
+
+@pytest.mark.parametrize("number", find_notebooks())
+def test_what_a_committed_notebook_records_is_expected_and_as_expected(number):
+    records = report.records_of(read(find_notebooks()[number]))
+    verdicts = report.check_expected(number, records)["verdict"]
+    assert (verdicts == "pass").all(), verdicts[verdicts != "pass"]
+
+
+def test_enough_published_effects_are_reproduced():
+    effects = [each for path in find_notebooks().values() for each in report.effects_of(read(path))]
+    assert all(each["source"] and each["verdict"] in ("shown", "open", "reversed") for each in effects)
+    published = [each for each in effects if re.search(r"\d{4}", each["source"])]
+    assert sum(each["verdict"] == "shown" for each in published) >= 8

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from ._validation import check_pairs, check_view, require_fitted, unit
+from xmr_lab._validation import check_pairs, check_view, require_fitted, unit
 
 __all__ = ["CCA"]
 
@@ -66,7 +66,8 @@ class CCA:
         """A matrix W with W' S W = I for the regularised covariance S; directions without variance are left out."""
         covariance = x.T @ x / len(x)
         ridge = self.regularization * np.trace(covariance) / len(covariance)
-        values, vectors = linalg.eigh((1 - self.regularization) * covariance + ridge * np.eye(len(covariance)))
+        regularized = (1 - self.regularization) * covariance + ridge * np.eye(len(covariance))
+        values, vectors = linalg.eigh(regularized, driver="evd")  # others may fail if many eigenvalues are equal
         keep = values > values[-1] * 1e-10
         return vectors * np.where(keep, 1 / np.sqrt(np.where(keep, values, 1)), 0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ._validation import check_view, unit
+from xmr_lab._validation import check_view, unit
 
 __all__ = ["ConSE"]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import linalg
 
-from ._validation import check_view, require_fitted, unit
+from xmr_lab._validation import check_view, require_fitted, unit
 
 __all__ = ["MaxSimRidge", "maxsim"]
 

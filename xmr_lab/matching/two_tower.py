@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm.auto import trange
 
-from ._validation import check_pairs, check_view, require_fitted
+from xmr_lab._validation import check_pairs, check_view, require_fitted
 
 __all__ = ["TwoTower", "info_nce"]
 

@@ -113,7 +113,8 @@ class CORAL(_Alignment):
         """Eigenvalues, ascending, and eigenvectors of the regularised covariance."""
         covariance = np.atleast_2d(np.cov(x, rowvar=False))
         ridge = self.regularization * np.trace(covariance) / len(covariance)
-        return linalg.eigh((1 - self.regularization) * covariance + ridge * np.eye(len(covariance)))
+        regularized = (1 - self.regularization) * covariance + ridge * np.eye(len(covariance))
+        return linalg.eigh(regularized, driver="evd")  # others may fail if many eigenvalues are equal
 
     def transform(self, x: np.ndarray, domain: Domain = "source") -> np.ndarray:
         """Rows (n, d): of the source, coloured like the target; of the target, centred."""

@@ -8,7 +8,7 @@ from scipy import linalg
 from torch import Tensor
 from torch.nn import functional as F
 
-from xmr_lab.matching._validation import check_pairs, check_view, unit
+from xmr_lab._validation import check_pairs, check_view, unit
 
 from .weighting import WeightedRidgeMap
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xmr_lab._validation import check_pairs, check_view, require_fitted, unit
 from xmr_lab.matching import info_nce
-from xmr_lab.matching._validation import check_pairs, check_view, require_fitted, unit
 
 __all__ = ["MeanTeacher", "update_average"]
 

@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from xmr_lab._validation import check_pairs
 from xmr_lab.matching import TwoTower, info_nce
-from xmr_lab.matching._validation import check_pairs
 from xmr_lab.matching.two_tower import _Tower
 
 __all__ = ["MultiTaskTowers", "Task"]

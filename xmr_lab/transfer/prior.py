@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from xmr_lab._validation import check_pairs, check_view, require_fitted, unit
 from xmr_lab.matching import RidgeMap
-from xmr_lab.matching._validation import check_pairs, check_view, require_fitted, unit
 
 __all__ = ["PriorRidge"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import linalg
 
-from xmr_lab.matching._validation import check_pairs, check_view, require_fitted, unit
+from xmr_lab._validation import check_pairs, check_view, require_fitted, unit
 
 __all__ = ["PairPropagation", "knn_graph", "label_propagation"]
 

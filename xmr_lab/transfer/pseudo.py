@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from xmr_lab.matching._validation import check_pairs, check_view, require_fitted
+from xmr_lab._validation import check_pairs, check_view, require_fitted
 
 __all__ = ["PseudoPairs", "SelfTraining", "csls", "mutual_nearest_neighbours", "pseudo_label"]
 

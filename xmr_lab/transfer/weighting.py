@@ -6,8 +6,8 @@ import numpy as np
 from scipy import linalg
 from sklearn.linear_model import LogisticRegression
 
+from xmr_lab._validation import check_pairs
 from xmr_lab.matching import RidgeMap
-from xmr_lab.matching._validation import check_pairs
 
 from .shift import check_domains
 

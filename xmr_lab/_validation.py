@@ -1,4 +1,4 @@
-"""What every matcher asks of its inputs, with messages that say what came and what was expected."""
+"""What matchers and transfer methods ask of their inputs, with messages that say what came and what was expected."""
 
 from __future__ import annotations
 
