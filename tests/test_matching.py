@@ -204,8 +204,7 @@ def test_maxsim_ridge_refuses_an_empty_sequence_and_a_wrong_width(rng):
 @pytest.mark.parametrize("seed", range(4))
 def test_cca_of_far_fewer_pairs_than_columns(seed):
     """Most eigenvalues of the regularised covariance are then equal, on which some eigensolvers fail."""
-    rng = np.random.default_rng(seed)
-    x, y = (rng.normal(size=(10, 3)) @ rng.normal(size=(3, d)) + 0.01 * rng.normal(size=(10, d)) for d in (900, 300))
-    x, y = (view.astype(np.float32) for view in (x, y))
-    ends = CCA(4, regularization=0.8).fit(x, y)
-    assert np.isfinite(ends.transform(x)).all() and (np.diff(ends.correlations_) <= 1e-9).all()
+    x = np.random.default_rng(seed).normal(size=(10, 1280))
+    x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+    matcher = CCA(4, regularization=0.8).fit(x, x[:, :384])
+    assert np.isfinite(matcher.transform(x)).all() and (np.diff(matcher.correlations_) <= 1e-9).all()
