@@ -27,10 +27,11 @@ else is somebody else's number.
 """
 _EFFECTS_PAGE = """# Effects: predicted and found
 
-What the literature predicts, written down with its source before the test split was looked at, and what was
-found on Stamps. Where "after" stands before a source, the idea is from there, and the step to the claim made
-here is ours. "shown": the 95 % interval lies wholly where it was predicted. "reversed": it lies wholly on the
-other side. "open": it allows both. With so many intervals, one in twenty may miss by luck alone.
+What the literature predicts, written down with its source before the chapter's test results were computed, and
+what was found on Stamps. (Validation results had mostly been seen; each chapter says what was known.) Where "after"
+stands before a source, the idea is from there, and the step to the claim made here is ours. "shown": the 95 %
+interval lies wholly where it was predicted. "reversed": it lies wholly on the other side. "open": it allows both.
+With so many intervals, one in twenty may miss by luck alone.
 """
 
 
