@@ -259,9 +259,10 @@ def setup(*arguments: str) -> int:
 
 def test(*arguments: str) -> int:
     ensure()
-    # one thread, as in the runner: at these sizes two mostly wait for each other
+    # two processes of one thread each, as in the runner: at these sizes two threads mostly wait for each other
     threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    return call([PYTHON, "-m", "pytest", "--nbval-lax", "--nbval-current-env", *arguments], threads)
+    processes = ["-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadscope"]  # a notebook stays in one
+    return call([PYTHON, "-m", "pytest", *processes, "--nbval-lax", "--nbval-current-env", *arguments], threads)
 
 
 def lab(*arguments: str) -> int:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from xmr_lab.evaluation import comparison, evaluate, evaluate_both, evaluate_pairs, format_comparison
+from xmr_lab.evaluation import comparison, evaluate, evaluate_both, evaluate_pairs, evaluate_within, format_comparison
 
 
 def test_evaluate_has_every_metric_with_interval_and_chance():
@@ -45,3 +45,26 @@ def test_pairs_are_the_mean_of_both_directions():
     )
     with pytest.raises(ValueError, match="paired row by row"):
         evaluate_pairs(x, y[:20], (names, names[:20]))
+
+
+def test_within_one_modality_each_item_is_ranked_among_those_outside_its_group():
+    rng = np.random.default_rng(0)
+    x, labels, groups = rng.normal(size=(40, 5)), rng.integers(0, 4, 40), np.arange(40) // 2
+    table = evaluate_within(x, (labels, labels), groups=groups, ks=(1, 5))
+    for i in range(40):
+        others = groups != groups[i]
+        alone = evaluate(x[[i]], x[others], (labels[[i]], labels[others]), ks=(1, 5))
+        np.testing.assert_allclose(table.per_query.iloc[i], alone.per_query.iloc[0])
+        np.testing.assert_allclose(table.chance.iloc[i], alone.chance.iloc[0])
+    constant = evaluate_within(np.ones((40, 2)), (labels, labels), groups=groups)
+    np.testing.assert_allclose(constant.per_query, constant.chance)
+
+
+def test_within_says_what_is_wrong():
+    x, labels = np.eye(3), [0, 0, 1]
+    with pytest.raises(ValueError, match="one entry for each of 3"):
+        evaluate_within(x, (labels, labels), groups=[1, 2], ks=(1,))
+    with pytest.raises(ValueError, match="nobody outside its group"):
+        evaluate_within(x, (labels, labels), groups=[1, 1, 1], ks=(1,))
+    with pytest.raises(ValueError, match="ranked among 2 others"):
+        evaluate_within(x, (labels, labels), ks=(1, 5))

@@ -235,7 +235,8 @@ def test_the_first_command_sets_up_runs_and_builds_even_where_a_number_is_off(la
 def test_the_second_command_ends_as_the_tests_do(lab, status):
     lab.fail = {"pytest"} if status else set()
     assert lab.main(["test", "-k", "metrics"]) == status
-    assert lab.calls[-1] == "-m pytest --nbval-lax --nbval-current-env -k metrics"
+    processes = min(2, os.cpu_count() or 1)
+    assert lab.calls[-1] == f"-m pytest -n {processes} --dist loadscope --nbval-lax --nbval-current-env -k metrics"
 
 
 def test_the_tests_cover_package_and_notebooks():

@@ -21,6 +21,7 @@ __all__ = [
     "evaluate_both",
     "evaluate_pairs",
     "evaluate_ranks",
+    "evaluate_within",
     "format_comparison",
 ]
 
@@ -136,6 +137,31 @@ def evaluate_pairs(
         raise ValueError(f"x and y must be paired row by row, got {len(np.asarray(x))} and {len(np.asarray(y))} rows")
     forth, back = evaluate_both(x, y, relevant, ks=ks, ids=(ids, ids), groups=(groups, groups))
     return Evaluation((forth.per_query + back.per_query) / 2, (forth.chance + back.chance) / 2, forth.groups)
+
+
+def evaluate_within(
+    x: ArrayLike,
+    relevant: metrics.Relevance,
+    *,
+    groups: ArrayLike | None = None,
+    ks: Sequence[int] = (1, 5, 10),
+    metric: Metric = "cosine",
+    ids: ArrayLike | None = None,
+) -> Evaluation:
+    """All metrics of each item as a query among all others: retrieval within one modality, leave-one-out.
+
+    Args:
+        x: (n, d) vectors.
+        relevant: as in `xmr_lab.metrics.rank_relevant`, for example ``(labels, labels)``.
+        groups: (n,) items that are not independent, such as near-duplicates: never results of each other.
+
+    Raises:
+        ValueError: as `xmr_lab.metrics.rank_within`, and if a cut-off exceeds what some item is ranked among.
+    """
+    ranks = metrics.rank_within(x, relevant, groups, metric=metric)
+    if ranks.n_candidates is not None and max(ks) > (fewest := int(ranks.n_candidates.min())):
+        raise ValueError(f"some item is ranked among {fewest} others only; got a cut-off of {max(ks)}")
+    return evaluate_ranks(ranks, ks=ks, ids=ids, groups=groups)
 
 
 def evaluate_ranks(

@@ -4,7 +4,13 @@ First `rank_relevant` reduces queries, gallery and relevance to what every metri
 then each metric turns that into (n_queries,) values. Tables: `xmr_lab.evaluation`.
 """
 
-from xmr_lab.metrics.ranks import RelevantRanks, rank_relevant, rank_relevant_both, rank_relevant_from_scores
+from xmr_lab.metrics.ranks import (
+    RelevantRanks,
+    rank_relevant,
+    rank_relevant_both,
+    rank_relevant_from_scores,
+    rank_within,
+)
 from xmr_lab.metrics.relevance import Relevance, relevance_matrix
 from xmr_lab.metrics.values import (
     accuracy,
@@ -33,6 +39,7 @@ __all__ = [
     "rank_relevant",
     "rank_relevant_both",
     "rank_relevant_from_scores",
+    "rank_within",
     "recall_at_k",
     "reciprocal_rank",
     "relevance_matrix",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 
 import numpy as np
@@ -11,6 +11,7 @@ from scipy import sparse
 
 from xmr_lab._tiles import Metric, as_vectors, in_threads, rounding_error, tiles
 from xmr_lab.metrics.relevance import Relevance, relevance_matrix
+from xmr_lab.retrieval import similarity
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,7 @@ class RelevantRanks:
         above: (n_groups,) items with a higher score than the group's.
         tied: (n_groups,) items in the group.
         relevant: (n_groups,) relevant items in the group.
+        n_candidates: (n_queries,) gallery items that each query is ranked among; None: all of them.
     """
 
     n_gallery: int
@@ -33,6 +35,7 @@ class RelevantRanks:
     above: np.ndarray
     tied: np.ndarray
     relevant: np.ndarray
+    n_candidates: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -52,13 +55,9 @@ class RelevantRanks:
         n_relevant = self.n_relevant
         some = n_relevant > 0
         starts = np.concatenate([[0], np.cumsum(some)])
-        n_groups = int(starts[-1])
-        return RelevantRanks(
-            self.n_gallery,
-            starts,
-            above=np.zeros(n_groups, np.int64),
-            tied=np.full(n_groups, self.n_gallery),
-            relevant=n_relevant[some],
+        candidates = np.full(len(self), self.n_gallery) if self.n_candidates is None else self.n_candidates
+        return replace(
+            self, starts=starts, above=np.zeros(starts[-1], np.int64), tied=candidates[some], relevant=n_relevant[some]
         )
 
 
@@ -139,6 +138,41 @@ def rank_relevant_from_scores(scores: ArrayLike, relevant: Relevance) -> Relevan
     counter = _Counter(x, y, relevance_matrix(relevant, *scores.shape), scores)
     counter.count(scores, slice(0, scores.shape[0]), slice(0, scores.shape[1]))
     return counter.ranks()
+
+
+def rank_within(
+    x: ArrayLike, relevant: Relevance, groups: ArrayLike | None = None, *, metric: Metric = "cosine"
+) -> RelevantRanks:
+    """`rank_relevant` of each item among all others: retrieval within one modality, leave-one-out.
+
+    The matrix of scores is held whole.
+
+    Args:
+        x: (n, d) vectors, queries and gallery at once.
+        relevant: as in `rank_relevant`, for example ``(labels, labels)``.
+        groups: (n,) no item is ranked among those of its own group, such as near-duplicates; by default
+            each item is a group of its own.
+        metric: as in `rank_relevant`.
+
+    Raises:
+        ValueError: as `rank_relevant`, if groups do not fit, or an item has nobody outside its group.
+
+    Examples:
+        >>> ranks = rank_within([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]], (["a", "b", "a"], ["a", "b", "a"]))
+        >>> ranks.above, ranks.query
+        (array([0, 0]), array([0, 2]))
+    """
+    scores = similarity(x, x, metric=metric)  # (n, n)
+    n = len(scores)
+    names = np.arange(n) if groups is None else np.asarray(groups)
+    if names.shape != (n,):
+        raise ValueError(f"groups must have one entry for each of {n} items, got shape {names.shape}")
+    outside = names[:, None] != names[None, :]  # (n, n)
+    if not (n_candidates := outside.sum(axis=1)).all():
+        raise ValueError(f"item {int(np.argmin(n_candidates))} has nobody outside its group to be ranked among")
+    allowed = relevance_matrix(relevant, n, n).toarray() & outside
+    ranks = rank_relevant_from_scores(np.where(outside, scores, -np.inf), allowed)
+    return replace(ranks, n_candidates=n_candidates)
 
 
 class _Counter:
