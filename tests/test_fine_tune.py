@@ -139,7 +139,7 @@ def test_equals_a_loop_written_out(tensors):
     x, y = tensors
     done = fine_tune(small(), x, y, learning_rate=0.01, weight_decay=0.1, epochs=3, batch_size=32, seed=7)
     network = small()
-    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.1, fused=True)
     with torch.random.fork_rng():
         torch.manual_seed(7)
         for _ in range(3):

@@ -91,7 +91,7 @@ def fine_tune(
     parameters = [p for p in network.parameters() if p.requires_grad]
     if not parameters:
         raise ValueError("every parameter is frozen; call requires_grad_(True) on the part that is to be trained")
-    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay, fused=True)
 
     def row(train_loss: float, seconds: float) -> dict[str, float]:
         network.eval()

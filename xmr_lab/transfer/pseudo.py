@@ -136,8 +136,8 @@ class SelfTraining:
         neighbours: of `csls`; 0 uses the cosines as they are.
 
     References:
-        Scudder (1965), doi:10.1109/TIT.1965.1053799; iterated with mutual nearest neighbours: Conneau et al. (2018),
-        arXiv:1710.04087, Artetxe et al. (2018), arXiv:1805.06297.
+        Scudder (1965), doi:10.1109/TIT.1965.1053799; iterated: Conneau et al. (2018), arXiv:1710.04087, with mutual
+        nearest neighbours, Artetxe et al. (2018), arXiv:1805.06297, with the nearest of both sides.
 
     Examples:
         >>> from xmr_lab.matching import RidgeMap
