@@ -25,6 +25,7 @@ __all__ = [
     "contact_sheet",
     "curve_plot",
     "interval_plot",
+    "on_grey",
     "on_white",
     "retrieval_panel",
     "show",
@@ -34,6 +35,7 @@ __all__ = [
 # Okabe & Ito (2008), "Color universal design": told apart with any kind of colour vision. Yellow is last,
 # as it is hard to see on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#F0E442")
+_GREY = "#E2E2E2"  # behind small pictures
 _SHARPNESS = 1.5  # pixels saved for a pixel shown: sharp letters, and files that stay small
 
 
@@ -112,9 +114,22 @@ def on_white(picture: Image.Image) -> Image.Image:
         >>> on_white(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0))
         (255, 255, 255)
     """
+    return _on(picture, "white")
+
+
+def on_grey(picture: Image.Image) -> Image.Image:
+    """The picture without transparency, on a light grey on which pale ones, too, have an outline.
+
+    Examples:
+        >>> on_grey(Image.new("RGBA", (1, 1), (0, 0, 0, 0))).getpixel((0, 0))
+        (226, 226, 226)
+    """
+    return _on(picture, _GREY)
+
+
+def _on(picture: Image.Image, ground: str) -> Image.Image:
     picture = picture.convert("RGBA")
-    white = Image.new("RGBA", picture.size, "white")
-    return Image.alpha_composite(white, picture).convert("RGB")
+    return Image.alpha_composite(Image.new("RGBA", picture.size, ground), picture).convert("RGB")
 
 
 def contact_sheet(
@@ -195,9 +210,9 @@ def _draw(axis: Axes, content: str | Image.Image, *, frame: str, width: float = 
         axis.set(xlim=(0, 1), ylim=(0, 1))
         axis.set_box_aspect(1)
     else:
-        picture = on_white(content)
+        picture = on_grey(content)
         side = max(picture.size)
-        square = Image.new("RGB", (side, side), "white")
+        square = Image.new("RGB", (side, side), _GREY)
         square.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
         axis.imshow(square)
     for spine in axis.spines.values():
@@ -229,21 +244,32 @@ def interval_plot(table: pd.DataFrame, *, metric: str, by: str = "direction") ->
 
 
 def curve_plot(
-    table: pd.DataFrame, *, x: str, by: str, metric: str, chance: float | None = None, title: str = ""
+    table: pd.DataFrame,
+    *,
+    x: str,
+    by: str,
+    metric: str,
+    chance: float | None = None,
+    title: str = "",
+    order: Sequence[str] = (),
 ) -> Figure:
     """One line for each ``by`` with its interval as a band, along evenly spaced values of ``x``; chance dashed.
 
     Args:
         table: rows of `xmr_lab.experiment.summarize`, with columns ``x``, ``by``, value, low and high.
         metric: what the values are, for the axis.
+        order: all names that occur in several figures, so that each has one colour and marker in all of them; by
+            default those of this table.
     """
     places = {value: place for place, value in enumerate(sorted(table[x].unique()))}
     figure, axis = plt.subplots(figsize=(7.0, 3.6))
-    for index, name in enumerate(pd.unique(table[by])):
+    names = list(pd.unique(table[by]))
+    for name in names:
+        index = (list(order) or names).index(name) % len(COLOURS)
         rows = table[table[by] == name].sort_values(x)
-        at = rows[x].map(places)
-        axis.plot(at, rows["value"], marker="os^Dv<>P"[index % 8], markersize=5, label=name)
-        axis.fill_between(at, rows["low"], rows["high"], alpha=0.15, linewidth=0)
+        at, colour = rows[x].map(places), COLOURS[index]
+        axis.plot(at, rows["value"], marker="os^Dv<>P"[index], markersize=5, label=name, color=colour)
+        axis.fill_between(at, rows["low"], rows["high"], color=colour, alpha=0.15, linewidth=0)
     if chance is not None:
         axis.axhline(chance, color="grey", linestyle="--", linewidth=1, label="chance")
     axis.set(xticks=range(len(places)), xticklabels=list(places), xlabel=x, ylabel=metric, ylim=(0, None), title=title)

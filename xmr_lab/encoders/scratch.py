@@ -117,7 +117,7 @@ class FromScratch:
             )  # fmt: skip
             self.vectors_ = nn.Parameter(0.1 * torch.randn(len(self.words_), self.dim))
             weights = [*self.network_.parameters(), self.vectors_]
-            optimizer = torch.optim.AdamW(weights, lr=self.learning_rate, weight_decay=self.weight_decay)
+            optimizer = torch.optim.AdamW(weights, lr=self.learning_rate, weight_decay=self.weight_decay, fused=True)
             schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=self.steps)
             self.history_: list[float] = []
             for _ in range(self.steps):

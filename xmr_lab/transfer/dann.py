@@ -139,7 +139,7 @@ class DANN:
                 hs, ht = self.features_(xs[rows]), self.features_(xt[others])  # (batch, hidden) each
                 task = self._task(self.head_(hs), want[rows])
                 if self.penalty == "mmd":
-                    apart = self.strength * _mmd(hs, ht)
+                    apart = self.strength * _mmd(hs, ht) if self.strength else task.new_zeros(())
                 else:
                     grown = self.strength * (2 / (1 + np.exp(-10 * step / self.steps)) - 1)
                     apart = _told_apart(*(self.critic_(reverse_gradient(h, grown)).squeeze(-1) for h in (hs, ht)))
@@ -182,8 +182,9 @@ def _told_apart(source: Tensor, target: Tensor) -> Tensor:
 
 def _mmd(source: Tensor, target: Tensor) -> Tensor:
     """Squared maximum mean discrepancy; its bandwidth takes part in no gradient."""
-    x, m = torch.cat([source, target]), len(source)
+    x, m, n = torch.cat([source, target]), len(source), len(target)
     squares = x.square().sum(dim=1)
-    distances = (squares[:, None] + squares[None] - 2 * x @ x.T).clamp_min(0)  # (m + n, m + n)
-    kernel = torch.exp(-distances / distances.detach().mean().clamp_min(1e-12))
-    return kernel[:m, :m].mean() + kernel[m:, m:].mean() - 2 * kernel[:m, m:].mean()
+    distances = torch.addmm(squares[:, None] + squares[None], x, x.T, alpha=-2)  # (m + n, m + n), squared
+    kernel = torch.exp(distances / -distances.detach().mean().clamp_min(1e-12))
+    signs = torch.cat([x.new_full((m,), 1 / m), x.new_full((n,), -1 / n)])
+    return signs @ kernel @ signs  # mean within the source + mean within the target - 2 * mean between them

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.distance import cdist, pdist
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
-from sklearn.pipeline import make_pipeline
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 from sklearn.preprocessing import StandardScaler
 
 __all__ = ["check_domains", "check_rows", "coral_distance", "mmd", "mmd_test", "proxy_a_distance"]
@@ -130,15 +129,18 @@ def proxy_a_distance(
     """
     source, target = check_domains(source, target)
     domain = np.repeat([0, 1], [len(source), len(target)])
-    groups = np.arange(len(domain)) if groups is None else np.asarray(groups)
-    if groups.shape != domain.shape:
-        raise ValueError(f"need one group for each of {len(domain)} rows, source first; got shape {groups.shape}")
+    if groups is not None and np.shape(groups) != domain.shape:
+        raise ValueError(f"need one group for each of {len(domain)} rows, source first; got shape {np.shape(groups)}")
     if min(len(source), len(target)) < n_splits:
         raise ValueError(f"{n_splits} folds need as many rows of each domain, got {len(source)} and {len(target)}")
-    folds = StratifiedGroupKFold(n_splits, shuffle=True, random_state=seed)
-    classifier = make_pipeline(StandardScaler(), LogisticRegression(C=C, max_iter=1000, class_weight="balanced"))
-    both = np.vstack([source, target])
-    guessed = cross_val_predict(classifier, both, domain, cv=list(folds.split(both, domain, groups)))
+    kind = StratifiedKFold if groups is None else StratifiedGroupKFold
+    folds = kind(n_splits, shuffle=True, random_state=seed)
+    both, guessed = np.vstack([source, target]), np.empty_like(domain)
+    for learn, guess in folds.split(both, domain, groups):
+        scaler = StandardScaler().fit(both[learn])
+        classifier = LogisticRegression(C=C, class_weight="balanced", max_iter=1000)
+        classifier.fit(scaler.transform(both[learn]), domain[learn])
+        guessed[guess] = classifier.predict(scaler.transform(both[guess]))
     error = np.mean([np.mean(guessed[domain == side] != side) for side in (0, 1)])
     return float(2 * (1 - 2 * error))
 
