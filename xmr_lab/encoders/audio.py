@@ -73,6 +73,7 @@ class SpeechEmbedding(BatchEncoder):
         self.pooling = pooling
         self.dim = 96 if pooling == "mean" else 192
         self.fingerprint = fingerprint_of("SpeechEmbedding", 1, spectrogram.sha256, embedding.sha256, pooling)
+        self.n_parameters = (spectrogram.path.stat().st_size + embedding.path.stat().st_size) // 4  # about
         self.spectrogram, self.windows = session(spectrogram.path), session(embedding.path)
 
     def prepare(self, item: Audio) -> np.ndarray:

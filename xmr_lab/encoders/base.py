@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from xmr_lab._progress import progress_bar
 
-__all__ = ["BatchEncoder", "Encoder", "NamedItems", "fingerprint_of", "progress_bar", "unit_rows"]
+__all__ = ["BatchEncoder", "Encoder", "NamedItems", "array_digest", "fingerprint_of", "progress_bar", "unit_rows"]
 
 
 @runtime_checkable
@@ -26,9 +26,14 @@ class Encoder(Protocol):
         fingerprint: hash of all that decides the vectors: weights, preprocessing, version of the code.
     """
 
-    modality: str
-    dim: int
-    fingerprint: str
+    @property
+    def modality(self) -> str: ...
+
+    @property
+    def dim(self) -> int: ...
+
+    @property
+    def fingerprint(self) -> str: ...
 
     def encode(
         self, items: Sequence[Any], *, batch_size: int = 32, normalize: bool = True, progress: bool = True
@@ -146,3 +151,12 @@ def unit_rows(x: np.ndarray) -> np.ndarray:
 def fingerprint_of(*parts: Any) -> str:
     """Hash of anything JSON can hold: what an encoder's vectors depend on."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def array_digest(arrays: Mapping[str, np.ndarray]) -> str:
+    """Hash of named arrays: what a trained encoder's vectors depend on."""
+    whole = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        whole.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        whole.update(array.tobytes())
+    return whole.hexdigest()

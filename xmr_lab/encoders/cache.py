@@ -23,7 +23,7 @@ from safetensors import numpy as safetensors
 
 from xmr_lab.data.audio import Audio
 
-from .base import Encoder, fingerprint_of, progress_bar
+from .base import Encoder, array_digest, fingerprint_of, progress_bar
 
 __all__ = ["cache_folder", "cache_info", "cached", "cached_encode", "clear_cache", "fingerprint_of_items"]
 
@@ -138,16 +138,20 @@ class Part(Sequence):
 
 
 def save(path: Path, values: Values, about: dict[str, str]) -> None:
-    """Write beside the target, then rename: a reader sees the whole file or none."""
     if isinstance(values, np.ndarray):
         arrays = {"values": values}
     else:
         lengths = np.array([len(value) for value in values], dtype=np.int64)
         arrays = {"values": np.concatenate(values), "lengths": lengths}
+    save_arrays(path, arrays, about)
+
+
+def save_arrays(path: Path, arrays: dict[str, np.ndarray], about: dict[str, str]) -> None:
+    """Write beside the target, then rename: a reader sees the whole file or none."""
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        temporary.write_bytes(safetensors.save(arrays, {**about, "sha256": digest(arrays)}))
+        temporary.write_bytes(safetensors.save(arrays, {**about, "sha256": array_digest(arrays)}))
         os.replace(temporary, path)
     except OSError as error:
         warnings.warn(f"not kept in the cache: {error}", stacklevel=2)
@@ -157,19 +161,25 @@ def save(path: Path, values: Values, about: dict[str, str]) -> None:
 
 def load(path: Path) -> Values | None:
     """What `save` wrote, or None if there is nothing, or nothing whole."""
+    arrays = load_arrays(path)
+    if arrays is None or "lengths" not in arrays:
+        return None if arrays is None else arrays["values"]
+    return np.split(arrays["values"], np.cumsum(arrays["lengths"])[:-1])
+
+
+def load_arrays(path: Path) -> dict[str, np.ndarray] | None:
+    """What `save_arrays` wrote, or None if there is nothing, or nothing whole."""
     if not path.exists():
         return None
     try:
         data = path.read_bytes()
         arrays = {name: array.copy() for name, array in safetensors.load(data).items()}
-        if digest(arrays) != metadata(path)["sha256"]:
+        if array_digest(arrays) != metadata(path)["sha256"]:
             raise ValueError("its SHA-256 does not fit")
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         warnings.warn(f"the cached file {path.name} is damaged ({error}); computing it again", stacklevel=2)
         return None
-    if "lengths" not in arrays:
-        return arrays["values"]
-    return np.split(arrays["values"], np.cumsum(arrays["lengths"])[:-1])
+    return arrays
 
 
 def metadata(path: Path) -> dict[str, str]:
@@ -177,14 +187,6 @@ def metadata(path: Path) -> dict[str, str]:
 
     with safe_open(path, framework="numpy") as file:
         return file.metadata() or {}
-
-
-def digest(arrays: dict[str, np.ndarray]) -> str:
-    whole = hashlib.sha256()
-    for name, array in sorted(arrays.items()):
-        whole.update(f"{name} {array.dtype.str} {array.shape} ".encode())
-        whole.update(array.tobytes())
-    return whole.hexdigest()
 
 
 def fingerprint_of_items(items: Sequence[Any]) -> str:

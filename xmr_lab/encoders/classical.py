@@ -1,4 +1,4 @@
-"""What came before learned features, one a modality: HOG, TF-IDF and MFCC statistics."""
+"""What came before learned features: TF-IDF and MFCC statistics (for pictures: histograms, visual words)."""
 
 from __future__ import annotations
 
@@ -7,46 +7,15 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
-from PIL import Image
 
 from xmr_lab.data.audio import Audio
 
 from .audio import RATE, mono_16k
 from .base import BatchEncoder, fingerprint_of
-from .image import on_white_square
 from .text import checked_text
+from .training import from_bytes, to_bytes
 
-__all__ = ["HOG", "MfccStatistics", "TfidfText"]
-
-
-class HOG(BatchEncoder):
-    """Histograms of oriented gradients: outlines, without colour and without knowledge.
-
-    Args:
-        size: the picture is put on a white square of that many pixels.
-        cell: side of a cell in pixels; blocks are of 2 x 2 cells, with 9 orientations.
-
-    References:
-        Dalal & Triggs (2005), doi:10.1109/CVPR.2005.177.
-    """
-
-    modality = "image"
-
-    def __init__(self, *, size: int = 64, cell: int = 8) -> None:
-        if size % cell or size < 2 * cell:
-            raise ValueError(f"size must be a multiple of cell, at least twice it; got {size} and {cell}")
-        self.size, self.cell = size, cell
-        self.dim = (size // cell - 1) ** 2 * 4 * 9
-        self.fingerprint = fingerprint_of("HOG", 1, size, cell)
-
-    def prepare(self, item: Image.Image) -> np.ndarray:
-        from skimage.feature import hog
-
-        grey = np.asarray(on_white_square(item, self.size).convert("L"), dtype=np.float32)
-        return hog(grey, orientations=9, pixels_per_cell=(self.cell, self.cell), cells_per_block=(2, 2))
-
-    def embed(self, prepared: list[np.ndarray]) -> np.ndarray:
-        return np.stack(prepared).astype(np.float32)
+__all__ = ["MfccStatistics", "TfidfText"]
 
 
 class TfidfText(BatchEncoder):
@@ -77,9 +46,20 @@ class TfidfText(BatchEncoder):
             analyzer=analyzer, ngram_range=span, max_features=max_features, sublinear_tf=True, norm=None
         )
 
-    def fit(self, texts: Sequence[str]) -> TfidfText:
+    def fit(self, items: Sequence[str], targets: None = None) -> TfidfText:
         """Learn vocabulary and weights from training texts."""
-        self.vectorizer.fit(list(texts))
+        self.vectorizer.fit(list(items))
+        self.__dict__.pop("fingerprint", None)
+        return self
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Terms and their weights; see `Trainable`."""
+        return {"terms": to_bytes(self.terms), "idf": self.vectorizer.idf_}
+
+    def restore(self, state: dict[str, np.ndarray]) -> TfidfText:
+        """The inverse of `state`."""
+        self.vectorizer.vocabulary_ = {term: i for i, term in enumerate(from_bytes(state["terms"]))}
+        self.vectorizer.idf_ = state["idf"]
         self.__dict__.pop("fingerprint", None)
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,21 +13,12 @@ from PIL import Image
 
 from xmr_lab.data.audio import Audio
 
-from .audio import RATE, SpeechEmbedding, mono_16k
+from .audio import RATE, mono_16k
 from .base import BatchEncoder, Encoder, fingerprint_of
-from .classical import HOG, MfccStatistics
-from .image import EfficientNetLite0, on_white_square
-from .text import MiniLM, TransformerText, folder_hash
+from .image import on_white_square
+from .text import TransformerText, folder_hash
 
-__all__ = ["HubName", "TransformerAudio", "TransformerImage", "load_encoder", "parse_hub_name"]
-
-EMBEDDED: dict[str, Callable[[], Encoder]] = {
-    "efficientnet_lite0": EfficientNetLite0,
-    "minilm": MiniLM,
-    "speech_embedding": SpeechEmbedding,
-    "hog": HOG,
-    "mfcc": MfccStatistics,
-}
+__all__ = ["HubName", "TransformerAudio", "TransformerImage", "load_hub_encoder", "parse_hub_name"]
 
 
 class HubName(NamedTuple):
@@ -52,24 +43,8 @@ def parse_hub_name(name: str) -> HubName:
     return HubName(*found.groups())
 
 
-def load_encoder(name: str, *, modality: str | None = None, device: str = "cpu") -> Encoder:
-    """An encoder by name.
-
-    Args:
-        name: one of the embedded tier (``"efficientnet_lite0"``, ``"minilm"``, ``"speech_embedding"``,
-            ``"hog"``, ``"mfcc"``), or ``"hub:owner/name@revision"``, which is downloaded at first use.
-        modality: of a hub model: ``"image"``, ``"text"`` or ``"audio"``.
-        device: where a hub model computes.
-
-    Raises:
-        ValueError: if there is no such name, or a hub model comes without a modality.
-        ConnectionError: if a hub model is neither here nor within reach.
-    """
-    if name in EMBEDDED:
-        return EMBEDDED[name]()
-    if not name.startswith("hub:"):
-        known = ", ".join(EMBEDDED)
-        raise ValueError(f"unknown encoder {name!r}; expected {known} or hub:owner/name@revision")
+def load_hub_encoder(name: str, *, modality: str | None, device: str = "cpu") -> Encoder:
+    """The encoder ``hub:owner/name@revision``, downloaded at first use; see `registry.load_encoder`."""
     repository, revision = parse_hub_name(name)
     if modality not in FOLDER_ENCODERS:
         raise ValueError(f"say what {name} encodes: modality='image', 'text' or 'audio'; got {modality!r}")
@@ -85,7 +60,7 @@ def download(repository: str, revision: str) -> Path:
     except (OSError, ValueError) as error:  # what the client raises if it finds no host and no copy
         raise ConnectionError(
             f"cannot download {repository} at revision {revision}: {error}. The hub tier needs a network "
-            "(or a copy in its cache); the embedded tier does not: " + ", ".join(EMBEDDED)
+            "(or a copy in its cache); the encoders of the embedded tier (encoder_names()) do not"
         ) from error
 
 
@@ -144,12 +119,19 @@ class TransformerAudio(TransformerModel):
         sound = self.preprocessor(mono_16k(item), sampling_rate=RATE, return_tensors="pt")
         return next(iter(sound.values()))
 
-    @torch.inference_mode()
     def embed(self, prepared: list[torch.Tensor]) -> np.ndarray:
+        return np.stack([hidden.mean(axis=0) for hidden in self.hidden(prepared)])
+
+    def frames(self, items: Sequence[Audio], *, batch_size: int = 32, progress: bool = True) -> list[np.ndarray]:
+        """The last hidden states before they are averaged, (n_frames, dim) a sound; of wav2vec 2.0 one each 20 ms."""
+        batches = self.batches(items, batch_size=batch_size, progress=progress)
+        return [hidden for batch in batches for hidden in self.hidden(batch)]
+
+    @torch.inference_mode()
+    def hidden(self, prepared: list[torch.Tensor]) -> list[np.ndarray]:
         # of an encoder-decoder such as Whisper, the encoder
         body = self.network.get_encoder() if self.network.config.is_encoder_decoder else self.network
-        means = [body(sound.to(self.device)).last_hidden_state.mean(1) for sound in prepared]
-        return torch.cat(means).float().cpu().numpy()
+        return [body(sound.to(self.device)).last_hidden_state[0].float().cpu().numpy() for sound in prepared]
 
 
 FOLDER_ENCODERS: dict[str | None, Callable[..., Encoder]] = {

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import warnings
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -16,9 +18,11 @@ from .weights import weight
 
 __all__ = ["MiniLM", "TransformerText"]
 
+Pooling = Literal["mean", "cls", "max", "last"]
+
 
 class TransformerText:
-    """A transformer's last hidden states, averaged over a text's tokens; of a CLIP-like model its text tower.
+    """A transformer's last hidden states, pooled over a text's tokens; of a CLIP-like model its text tower.
 
     A text is padded to the next multiple of eight tokens, whatever it shares a batch with, and a batch of
     very few tokens is filled up, because matrix products of a few rows are rounded otherwise. So a vector
@@ -28,6 +32,9 @@ class TransformerText:
     Args:
         folder: model files as `transformers` saves them, weights as safetensors.
         max_tokens: longer texts are cut there, with a warning.
+        pooling: of the states: their ``"mean"``, that of the first token (``"cls"``), of the ``"last"`` one (in a
+            causal model such as GPT-2 the only one that has seen the whole text), or each dimension's ``"max"``.
+            Padding takes part in none of them.
         device: where the network computes.
     """
 
@@ -35,23 +42,43 @@ class TransformerText:
     width = 8
     min_rows = 8
 
-    def __init__(self, folder: Path, *, max_tokens: int = 256, device: str = "cpu") -> None:
-        from transformers import AutoModel, AutoTokenizer
+    def __init__(self, folder: Path, *, max_tokens: int = 256, pooling: Pooling = "mean", device: str = "cpu") -> None:
+        if pooling not in get_args(Pooling):
+            raise ValueError(f"unknown pooling {pooling!r}; expected {', '.join(get_args(Pooling))}")
+        if not (folder / "config.json").is_file():
+            raise FileNotFoundError(f"{folder} holds no model: it should have a config.json beside its safetensors")
+        self.folder, self.pooling, self.device = folder, pooling, device
+        settings = folder / "tokenizer_config.json"
+        limit = json.loads(settings.read_text("utf-8")).get("model_max_length") if settings.is_file() else None
+        self.max_tokens = min(max_tokens, limit or max_tokens)
+        choices = [] if pooling == "mean" else [pooling]
+        self.fingerprint = fingerprint_of("TransformerText", 1, folder_hash(folder), self.max_tokens, *choices)
+
+    # Loaded at first use: `transformers` takes seconds to import, and whoever finds all vectors in the cache needs none
+    # of this.
+    @cached_property
+    def tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.folder, local_files_only=True)
+
+    @cached_property
+    def network(self) -> Any:
+        from transformers import AutoModel
         from transformers.utils import logging
 
         bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()  # "Loading weights" for half a second is noise in a notebook
         try:
-            self.tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            network = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+            network = AutoModel.from_pretrained(self.folder, local_files_only=True, use_safetensors=True)
         finally:
             if bars:
                 logging.enable_progress_bar()
-        self.network = network.eval().requires_grad_(False).to(device)
-        self.max_tokens = min(max_tokens, self.tokenizer.model_max_length)
-        self.device = device
-        self.dim = self.embed(self.tokenize(["text"]), self.width).shape[1]
-        self.fingerprint = fingerprint_of("TransformerText", 1, folder_hash(folder), self.max_tokens)
+        return network.eval().requires_grad_(False).to(self.device)
+
+    @cached_property
+    def dim(self) -> int:
+        return self.embed(self.tokenize(["text"]), self.width).shape[1]
 
     def encode(
         self, items: Sequence[str], *, batch_size: int = 32, normalize: bool = True, progress: bool = True
@@ -113,7 +140,7 @@ class TransformerText:
             vectors = getattr(features, "pooler_output", features)
         else:
             hidden = self.network(input_ids=ids, attention_mask=mask).last_hidden_state  # (rows, width, dim)
-            vectors = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+            vectors = pool(hidden, mask, self.pooling)
         return vectors[: len(tokens)].float().cpu().numpy()  # (n, dim)
 
 
@@ -122,14 +149,28 @@ class MiniLM(TransformerText):
 
     Equals `SentenceTransformer("all-MiniLM-L6-v2").encode` to 1e-5.
 
+    Args:
+        pooling: as in `TransformerText`; the model was trained with ``"mean"``.
+
     References:
         Reimers & Gurevych (2019), Sentence-BERT, arXiv:1908.10084.
         Wang et al. (2020), MiniLM, arXiv:2002.10957.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, pooling: Pooling = "mean") -> None:
         weight("minilm_tokenizer")
-        super().__init__(weight("minilm").path.parent)
+        super().__init__(weight("minilm").path.parent, pooling=pooling)
+
+
+def pool(hidden: torch.Tensor, mask: torch.Tensor, pooling: Pooling) -> torch.Tensor:
+    """One vector a text, (n, dim), of its tokens' states, (n, width, dim); ``mask`` is 0 where there is none."""
+    if pooling == "mean":
+        return (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
+    if pooling == "max":
+        return hidden.masked_fill(mask[..., None] == 0, -torch.inf).amax(1)
+    if pooling == "cls":
+        return hidden[:, 0]
+    return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(1) - 1]
 
 
 def checked_text(item: Any) -> str:
