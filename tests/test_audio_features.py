@@ -122,6 +122,12 @@ def test_denoising_raises_the_signal_to_noise_ratio():
         denoise(noisy, depth=0)
 
 
+@pytest.mark.parametrize("n", [400, 511, 512, 513, 1000, 16_001])
+def test_denoising_keeps_the_length(n):
+    sound = Audio(sounds()[5].samples[:n], RATE)
+    assert len(denoise(sound).samples) == len(denoise(sound, noise=sounds()[0]).samples) == n
+
+
 def test_an_open_gate_changes_nothing():
     sound = sounds()[3]
     assert_allclose(denoise(sound, threshold=-200).samples, sound.samples, atol=1e-6)

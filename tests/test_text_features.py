@@ -130,12 +130,16 @@ def test_a_sentence_is_the_weighted_mean_of_its_words(weighting):
         encoder.nearest("unheard")
 
 
-def test_word2vec_does_not_depend_on_the_process():
+def test_what_is_learned_does_not_depend_on_the_process(minilm):
     texts = ["a red apple", "a green pear", "a red rose"]
-    code = f"from xmr_lab.encoders import Word2Vec as W; print(W(dim=4, epochs=2).fit({texts}).fingerprint)"
+    code = (
+        "from xmr_lab.encoders import MiniLM, StaticWords, Word2Vec\n"
+        f"for encoder in (Word2Vec(dim=4, epochs=2), StaticWords(MiniLM())): print(encoder.fit({texts}).fingerprint)"
+    )
     environment = {**os.environ, "PYTHONHASHSEED": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
-    assert done.stdout.strip() == Word2Vec(dim=4, epochs=2).fit(texts).fingerprint, done.stderr
+    here = [encoder.fit(texts).fingerprint for encoder in (Word2Vec(dim=4, epochs=2), StaticWords(minilm))]
+    assert done.stdout.split() == here, done.stderr
 
 
 @pytest.mark.parametrize("window", [1, 3, None])

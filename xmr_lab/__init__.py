@@ -1,7 +1,7 @@
 """XMR Lab: transfer learning for cross-modal retrieval, in small rooms that data flows through.
 
     data        collections and their splits            encoders    item -> vector
-    fusion      several scores of one pair -> one       matching    two spaces -> one space
+    fusion      several vectors or scores -> one        matching    two spaces -> one space
     retrieval   queries x gallery -> ranking            metrics     ranking + relevance -> numbers
     experiment  intervals, paired tests                 evaluation  tables of numbers, beside chance
     plots       every figure, each with its alt text    report      provenance, expected numbers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -65,20 +64,23 @@ def denoise(audio: Audio, *, noise: Audio | None = None, threshold: float = 6.0,
         raise ValueError(f"depth is by how many decibels noise is turned down, and positive; got {depth}")
     shape = {"fs": RATE, "nperseg": 512, "noverlap": 384}
     samples = mono_16k(audio)
-    wave = stft(samples, **shape)[2]  # (257, n_frames)
+    wave = stft(_long_enough(samples), **shape)[2]  # (257, n_frames)
     level = np.abs(wave)
     if noise is None:
         loudness = (level**2).sum(axis=0)
         quiet = level[:, loudness <= np.quantile(loudness, 0.1)]
     else:
-        quiet = np.abs(stft(mono_16k(noise), **shape)[2])
+        quiet = np.abs(stft(_long_enough(mono_16k(noise)), **shape)[2])
     floor = quiet.mean(axis=1, keepdims=True)  # (257, 1)
     open_gate = (level > floor * 10 ** (threshold / 20)).astype(np.float64)
     share = uniform_filter(open_gate, size=(3, 5), mode="nearest")
     lowest = 10 ** (-depth / 20)
     clean = istft(wave * (lowest + (1 - lowest) * share), **shape)[1]
-    clean = np.pad(clean, (0, max(0, len(samples) - len(clean))))[: len(samples)]
-    return replace(audio, samples=clean.astype(np.float32), rate=RATE, encoded=None)
+    return Audio(clean[: len(samples)].astype(np.float32), RATE)
+
+
+def _long_enough(samples: np.ndarray) -> np.ndarray:
+    return np.pad(samples, (0, max(0, 512 - len(samples))))
 
 
 class LogMel(BatchEncoder):

@@ -148,6 +148,9 @@ class LSA(WordVectors):
     With ``weighting="idf"`` a sentence is where this method "folds in" a new text. Texts of several languages
     joined into one make it cross-language latent semantic indexing. ``window`` and ``epochs`` play no part.
 
+    Words that occur once in texts of one shape give equal singular values; their vectors are fixed up to a rotation
+    only, which may differ between machines. The angles between sentences do not.
+
     References:
         Deerwester et al. (1990), doi:10.1002/(SICI)1097-4571(199009)41:6<391::AID-ASI1>3.0.CO;2-9.
     """
@@ -226,8 +229,10 @@ class StaticWords(BatchEncoder):
         """Learn how rare words are."""
         texts = [set(tokenize(checked_text(item))) for item in items]
         holding = Counter(word for text in texts for word in text)
-        idf = np.log((1 + len(texts)) / (1 + np.array([*holding.values(), 0]))) + 1  # the last: words of no text
-        return self.restore({"words": to_bytes(list(holding)), "idf": idf.astype(np.float32)})
+        words = sorted(holding)
+        counts = np.array([*(holding[word] for word in words), 0])  # the last: words of no text
+        idf = np.log((1 + len(texts)) / (1 + counts)) + 1
+        return self.restore({"words": to_bytes(words), "idf": idf.astype(np.float32)})
 
     def state(self) -> dict[str, np.ndarray]:
         """Words and how rare they are; see `Trainable`."""

@@ -46,7 +46,7 @@ def reciprocal_rank_fusion(
     if weights is not None and len(weights) != len(matrices):
         raise ValueError(f"one weight for each system is needed; got {len(weights)} for {len(matrices)}")
     fused = np.zeros(np.shape(matrices[0]))
-    for weight, scores in zip(weights or [1.0] * len(matrices), matrices, strict=True):
+    for weight, scores in zip([1.0] * len(matrices) if weights is None else weights, matrices, strict=True):
         scores = np.asarray(scores, np.float64)
         if scores.ndim != 2 or np.isnan(scores).any():
             raise ValueError(f"scores must be a matrix without NaN, got shape {scores.shape}")
