@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional as F
 
 from xmr_lab.encoders import EfficientNetLite0
 from xmr_lab.transfer.adapter import ResidualAdapter
-from xmr_lab.transfer.fine_tune import fine_tune, image_layers, outputs, trainable
+from xmr_lab.transfer.fine_tune import all_cores, fine_tune, image_layers, outputs, trainable
 from xmr_lab.transfer.probe import linear_probe
 
 
@@ -245,3 +247,11 @@ def test_all_layers_are_reached(layers):
     layers(pictures()).square().mean().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in layers.parameters())
     layers.zero_grad()
+
+
+def test_all_cores_are_given_back():
+    before = torch.get_num_threads()
+    with pytest.raises(KeyError), all_cores():
+        assert torch.get_num_threads() == min(8, os.cpu_count())
+        raise KeyError
+    assert torch.get_num_threads() == before

@@ -10,7 +10,7 @@ from .augment import augment_image, drop_words, mixup, spec_augment
 from .autoencoder import DenoisingAutoencoder
 from .dann import DANN, reverse_gradient
 from .distillation import RelationMap, rkd_distance_loss, similarity_loss
-from .fine_tune import FineTuned, fine_tune, image_layers, outputs, trainable
+from .fine_tune import FineTuned, all_cores, fine_tune, image_layers, outputs, trainable
 from .lora import SentenceNetwork, add_lora, token_ids, with_network
 from .mean_teacher import MeanTeacher, update_average
 from .multitask import MultiTaskTowers, Task
@@ -40,6 +40,7 @@ __all__ = [
     "Task",
     "WeightedRidgeMap",
     "add_lora",
+    "all_cores",
     "augment_image",
     "coral_distance",
     "csls",
