@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from xmr_lab._validation import check_pairs, check_view, require_fitted
+from xmr_lab.matching import Matcher
 
 __all__ = ["PseudoPairs", "SelfTraining", "csls", "mutual_nearest_neighbours", "pseudo_label"]
 
 Selection = Literal["nearest", "mutual", "one-to-one"]
-
-
-class Matcher(Protocol):
-    """What `xmr_lab.matching` holds."""
-
-    def fit(self, x: np.ndarray, y: np.ndarray) -> Matcher: ...
-    def transform(self, x: np.ndarray, view: int = 0) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, eq=False)
