@@ -2,15 +2,18 @@
 
 import io
 import json
+import pickle
+import re
 import sys
 
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import soundfile
 from PIL import Image
 
-from xmr_lab.data import Audio, decode_audio, decode_image, load_folder, load_stamps
+from xmr_lab.data import Audio, BrokenFiles, decode_audio, decode_image, load_folder, load_stamps
 from xmr_lab.data.splits import FRACTIONS, connected_groups, near_duplicates, stratified_group_split
 from xmr_lab.data.stamps import stamps_folder, verify
 
@@ -245,8 +248,8 @@ def test_an_empty_cell_takes_the_default_and_words_like_none_are_texts(folder):
 
 
 def test_an_item_decodes_only_what_is_touched(folder):
-    (folder / "c.ogg").write_bytes(b"no sound")
     item = load_folder(folder)["2"]
+    (folder / "c.ogg").write_bytes(b"no sound")  # after it was checked
     assert item.image.mode == "RGBA" and item.texts == {"en": "A bird"}
     with pytest.raises(ValueError, match="cannot decode audio of item '2'"):
         assert item.sound
@@ -260,6 +263,141 @@ def test_a_link_out_of_the_folder_is_not_followed(folder, tmp_path_factory):
     (folder / "a.png").symlink_to(outside)
     with pytest.raises(ValueError, match="leaves the folder"):
         load_folder(folder)
+
+
+def wav(samples, rate=16_000, subtype="FLOAT"):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate, format="WAV", subtype=subtype)
+    return buffer.getvalue()
+
+
+SILENCE = np.zeros(16_000, np.float32)
+NOISE = np.random.default_rng(0).normal(scale=0.1, size=160_000).astype(np.float32)
+BROKEN = {
+    "empty.png": (b"", "is empty"),
+    "half.png": ("a.png", "truncated|cannot be decoded|not a picture"),
+    "half.wav": (wav(SILENCE)[:30_000], "cut short"),
+    "half.ogg": (Audio(NOISE, 16_000).to_bytes()[:-9_000], "cut short"),
+    "sound.png": (wav(SILENCE), "its content is a sound"),
+    "picture.ogg": (b"\x89PNG\r\n\x1a\n" + bytes(50), "its content is a picture"),
+    "page.jpg": (b"<!DOCTYPE html><html>404</html>", "its content is a web page"),
+    "nan.wav": (wav(np.full(16_000, np.nan, np.float32)), "NaN"),
+    "click.wav": (wav(SILENCE[:100]), "lasts 6 ms; at least 25"),
+    "long.flac": (None, "lasts 11 minutes; at most 10"),
+    "huge.png": (None, "MB; at most 200 MB"),
+    "wide.bmp": (None, "10000 x 9000 pixels; at most 89 million"),
+    "eps.png": (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is not a picture"),
+    "folder.png": (None, "is a folder"),
+    "nosuch.png": (None, "not a file"),
+    "../above.png": (None, "leaves the folder"),
+    "n" * 300 + ".png": (None, "cannot be opened|not a file"),
+}
+
+
+@pytest.fixture
+def broken_folder(folder):
+    """The folder with an item for each kind of broken file, which has a text as well; and one that has none."""
+    for name, (content, _) in BROKEN.items():
+        if isinstance(content, str):
+            whole = (folder / content).read_bytes()
+            content = whole[: len(whole) // 2]
+        if content is not None:
+            (folder / name).write_bytes(content)
+    soundfile.write(folder / "long.flac", np.zeros(11 * 60 * 100, np.int16), 100)
+    with (folder / "huge.png").open("wb") as file:
+        file.truncate(201_000_000)  # takes no room on most disks
+    head = b"BM" + bytes(8) + b"\x36\0\0\0" + b"\x28\0\0\0" + (10_000).to_bytes(4, "little")
+    (folder / "wide.bmp").write_bytes(head + (9_000).to_bytes(4, "little") + b"\1\0\x18\0" + bytes(24))
+    (folder / "folder.png").mkdir()
+    lines = []
+    for name in BROKEN:
+        sound = name.endswith(("wav", "ogg", "flac"))
+        lines.append(f"{name},text of it,,{'' if sound else name},{name if sound else ''}")
+    with (folder / "metadata.csv").open("a", encoding="utf-8") as table:
+        table.write("\n" + "\n".join([*lines, "alone,,,empty.png,"]))
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_broken_files_are_listed_all_at_once_with_the_reason(broken_folder):
+    with pytest.raises(BrokenFiles, match=r"18 files of .* cannot be used") as caught:
+        load_folder(broken_folder)
+    assert "--skip-broken" in str(caught.value)
+    reasons = {file.id: file.reason for file in caught.value.files}
+    assert reasons.keys() == BROKEN.keys() | {"alone"}
+    for name, (_, expected) in BROKEN.items():
+        assert re.search(expected, reasons[name]), (name, reasons[name])
+    assert not any(str(broken_folder) in reason for reason in reasons.values())
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # goes from process to process
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_broken_files_are_left_out_only_if_asked_and_items_keep_the_rest(broken_folder):
+    mine = load_folder(broken_folder, broken="skip")
+    assert [file.id for file in mine.left_out] == [file.id for file in mine.select(modality="image").left_out]
+    assert len(mine.left_out) == len(BROKEN) + 1
+    assert mine["half.wav"].sound is None and mine["half.wav"].texts == {"en": "text of it"}
+    assert "alone" not in set(mine.table["id"]) and len(mine) == 3 + len(BROKEN)
+    assert [len(mine.images), len(mine.sounds)] == [2, 2]
+    for image in mine.images:
+        assert image.mode == "RGBA"
+    with pytest.raises(ValueError, match="'raise' or 'skip'"):
+        load_folder(broken_folder, broken="no")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege on Windows")
+def test_a_link_to_itself_is_a_broken_file(folder):
+    (folder / "a.png").unlink()
+    (folder / "a.png").symlink_to("a.png")
+    mine = load_folder(folder, broken="skip")
+    assert [file.name for file in mine.left_out] == ["a.png"] and len(mine.images) == 1
+
+
+def test_a_folder_of_which_nothing_is_left_says_so(folder):
+    for name in ("a.png", "b.png", "c.ogg"):
+        (folder / name).write_bytes(b"")
+    (folder / "metadata.csv").write_text("id,image\n1,a.png\n2,b.png\n", "utf-8")
+    with pytest.raises(
+        ValueError, match=r"none of its 2 files can be used, such as image 'a.png' of item '1': is empty"
+    ):
+        load_folder(folder, broken="skip")
+
+
+def test_a_table_in_another_encoding_asks_for_utf8(folder):
+    (folder / "metadata.csv").write_bytes("id,text\n1,一头狮子\n".encode("gb18030"))
+    with pytest.raises(ValueError, match=r"metadata\.csv in .* is not UTF-8 .*save it as UTF-8"):
+        load_folder(folder)
+    (folder / "metadata.csv").write_bytes("id,text\n1,一头狮子\n".encode("utf-8-sig"))  # as Excel writes it
+    assert load_folder(folder)["1"].texts == {"": "一头狮子"}
+
+
+def test_loose_files_of_one_name_are_one_item(folder):
+    (folder / "metadata.csv").unlink()
+    (folder / "动物").mkdir()
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "x.txt").write_text("no", "utf-8")
+    (folder / "动物" / "狮子.PNG").write_bytes((folder / "a.png").read_bytes())
+    (folder / "动物" / "狮子.txt").write_text("\ufeffA lion.\n", "utf-8")
+    (folder / "a.gif").write_bytes((folder / "b.png").read_bytes())  # two pictures of one name
+    (folder / "notes.pdf").write_bytes(b"%PDF")  # is none of our business
+    mine = load_folder(folder)
+    assert sorted(mine.table["id"]) == ["a", "a.png", "b", "c", "动物/狮子"]
+    assert mine["动物/狮子"].texts == {"": "A lion."} and mine["动物/狮子"].image is not None
+    assert mine["c"].sound is not None and set(mine.table["split"]) <= {"train", "validation", "test"}
+
+
+def test_loose_texts_that_cannot_be_read_and_kinds_that_are_not_are_named(folder):
+    (folder / "metadata.csv").unlink()
+    (folder / "empty.txt").write_text(" \n", "utf-8")
+    (folder / "latin.txt").write_bytes("Löwe".encode("latin-1"))
+    (folder / "book.txt").write_text("word " * 30_000, "utf-8")
+    (folder / "phone.heic").write_bytes(b"x")
+    with pytest.raises(BrokenFiles) as caught:
+        load_folder(folder)
+    reasons = {file.name: file.reason for file in caught.value.files}
+    assert reasons["empty.txt"] == "is empty" and "UTF-8" in reasons["latin.txt"] and "150 kB" in reasons["book.txt"]
+    assert "this kind is not read; those that are: .bmp" in reasons["phone.heic"]
+    assert sorted(load_folder(folder, broken="skip").table["id"]) == ["a", "b", "c"]
 
 
 def test_a_group_torn_between_splits_is_refused(folder):

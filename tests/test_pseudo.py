@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from xmr_lab.matching import CCA, RidgeMap
-from xmr_lab.transfer import SelfTraining, csls, mutual_nearest_neighbours, pseudo_label
+from xmr_lab.transfer import SelfTraining, mutual_nearest_neighbours, pseudo_label
 
 
 @pytest.fixture
@@ -20,25 +20,6 @@ def linked(rng):
     """Two views of which one is a linear map of the other (small for testing)."""
     x = rng.normal(size=(80, 5)) + 2
     return x, x @ rng.normal(size=(5, 4)) - 1
-
-
-def test_csls_equals_loops(rng):
-    scores = rng.normal(size=(6, 9))
-    got = csls(scores, k=4)
-    for i, j in itertools.product(range(6), range(9)):
-        row = np.mean(sorted(scores[i])[-4:])
-        column = np.mean(sorted(scores[:, j])[-4:])
-        assert_allclose(got[i, j], 2 * scores[i, j] - row - column)
-    everything = csls(scores, k=100)  # k beyond a side means all of it
-    assert_allclose(everything, csls(scores, k=9))
-    assert_allclose(csls(scores.T, k=4), got.T)
-
-
-def test_csls_does_not_choose_a_hub(rng):
-    scores = 0.7 * np.eye(20) + 0.05 * rng.random((20, 20))
-    scores[:, 0] += 1  # near to everything
-    assert (scores.argmax(axis=1) == 0).all()
-    assert_array_equal(csls(scores, k=10).argmax(axis=1), np.arange(20))
 
 
 def test_mutual_nearest_neighbours_equal_a_double_loop(rng):
@@ -131,10 +112,9 @@ def test_one_side_alone_is_labelled_with_what_the_pairs_have(linked):
 BAD = {
     "scores of one dimension": lambda: pseudo_label(np.ones(3)),
     "no scores": lambda: mutual_nearest_neighbours(np.ones((0, 3))),
-    "NaN": lambda: csls(np.full((2, 2), np.nan)),
+    "NaN": lambda: pseudo_label(np.full((2, 2), np.nan)),
     "unknown": lambda: pseudo_label(np.ones((2, 2)), select="all"),  # type: ignore[arg-type]
     "share 0": lambda: pseudo_label(np.ones((2, 2)), share=0),
-    "k 0": lambda: csls(np.ones((2, 2)), k=0),
     "no rounds": lambda: SelfTraining(RidgeMap(), rounds=0),
     "one pair": lambda: SelfTraining(RidgeMap()).fit(np.ones((1, 2)), np.ones((1, 2))),
     "wrong width": lambda: SelfTraining(RidgeMap()).fit(np.eye(3), np.eye(3), unpaired_x=np.ones((4, 2))),

@@ -1,11 +1,18 @@
-"""Search with a sentence, a picture and a voice, in Stamps and in a folder of one's own."""
+"""Search with texts, pictures and sounds, alone and together, in Stamps and in a folder of one's own."""
+
+import re
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from xmr_lab.cli import main
 from xmr_lab.data import Audio, load_folder, load_stamps
-from xmr_lab.search import Searcher, read_query, search_command
+from xmr_lab.search import FolderIndex, Searcher, read_queries, read_query
+from xmr_lab.search.page import page
+from xmr_lab.search.searcher import combined
+
+LION, APPLE = "animals/mammals/cats/lion", "food/fruit/apple_red"
 
 
 @pytest.fixture(scope="module")
@@ -18,17 +25,70 @@ def searcher():
     return Searcher()
 
 
-def test_a_sentence_finds_pictures(searcher):
-    assert "food/fruit/apple_red" in set(searcher.search("a red apple", k=3)["id"])
+@pytest.fixture
+def folder(tmp_path, stamps):
+    """A lion with all modalities, an apple without a picture, a dog that is only a picture, and a sound alone."""
+    place = tmp_path / "mine"
+    place.mkdir()
+    stamps[LION].image.save(place / "lion.png")
+    (place / "lion.txt").write_text("A lion.", "utf-8")
+    (place / "lion.ogg").write_bytes(stamps[LION].sound.encoded)
+    (place / "苹果.txt").write_text("A red apple.", "utf-8")
+    stamps["animals/mammals/dogs/fox"].image.save(place / "fox.png")
+    (place / "owl.ogg").write_bytes(stamps["animals/birds/blackbird"].sound.encoded)
+    yield place
+    FolderIndex(place).remove()
 
 
-def test_a_picture_finds_its_caption(searcher, stamps):
-    assert searcher.search(stamps["animals/mammals/cats/lion"].image, k=1)["text"].tolist() == ["A lion."]
+@pytest.fixture
+def search(tmp_path, capsys):
+    """`xmr-lab search`: its status and what it prints."""
+
+    def command(*words):
+        status = main(["search", *map(str, words), "--out", str(tmp_path / "out" / "found.png")])
+        said = capsys.readouterr()
+        return status, said.out + said.err
+
+    return command
+
+
+# --- what is found -------------------------------------------------------------------------------
+
+
+def test_a_sentence_finds_pictures_without_captions(stamps):
+    found = Searcher(through=["picture"]).search("a red apple", k=3)
+    assert APPLE in set(found["id"]) and all(line.startswith("picture +") for line in found["matched"])
+
+
+def test_a_picture_finds_its_caption(stamps):
+    found = Searcher(through=["caption"]).search(stamps[LION].image, k=1)
+    assert found["text"].tolist() == ["A lion."]
 
 
 def test_a_voice_finds_the_picture(searcher, stamps):
-    found = searcher.search(stamps["food/fruit/apple_red"].speech["es"], k=3)
-    assert "food/fruit/apple_red" in set(found["id"])
+    found = searcher.find(stamps[APPLE].speech["es"], k=3)
+    assert APPLE in set(found.table["id"])
+    assert re.fullmatch(r"The clip of 1.\d s is heard as speech, with .* in 'es', by assumption\.", found.notes[0])
+
+
+def test_a_sound_finds_itself_and_its_kind_can_be_said(searcher, stamps):
+    effect = stamps["animals/birds/blackbird"].sound
+    found = searcher.find(effect, k=1)
+    assert found.table["id"].tolist() == ["animals/birds/blackbird"]
+    assert "sound effect, with probability" in found.notes[0]
+    said = searcher.find(effect, k=1, heard_as="speech").notes[0]
+    assert said.endswith("heard as speech; in 'es', by assumption.")
+    with pytest.raises(ValueError, match="'speech', as a 'sound', or 'auto'"):
+        searcher.find(effect, heard_as="music")
+
+
+def test_two_parts_find_what_neither_finds_alone(searcher, stamps):
+    """'Fruit' and a green picture: the parts are added, each standardised."""
+    picture = stamps["food/fruit/apple_green"].image
+    both = searcher.search(["a red fruit", picture], k=792).set_index("id")["score"]
+    alone = [searcher.search(part, k=792).set_index("id")["score"] for part in ("a red fruit", picture)]
+    assert np.allclose(both, (alone[0] + alone[1])[both.index], atol=0.02)
+    assert both.index[0].startswith("food/fruit/")
 
 
 def test_results_come_best_first_and_no_more_than_there_are(searcher):
@@ -36,17 +96,71 @@ def test_results_come_best_first_and_no_more_than_there_are(searcher):
     assert len(found) == 792 and found["score"].is_monotonic_decreasing and found["id"].is_unique
 
 
+def test_what_an_item_lacks_is_no_advantage_and_no_handicap():
+    nan, rng = np.nan, np.random.default_rng(0)
+    assert combined([np.array([3.0, nan, nan]), np.array([3.0, 3.0, nan])])[:2].tolist() == [6 / 2**0.5, 3.0]
+    assert np.isnan(combined([np.array([nan])])[0])
+    noise = rng.normal(size=(3, 20_000))
+    noise[1:, :10_000] = nan  # half the items have one thing, half have three
+    total = combined(list(noise))
+    best = np.argsort(-total)[:200]
+    assert 0.4 < (best < 10_000).mean() < 0.6
+
+
+def test_items_that_lack_a_modality_are_found_by_the_others(folder, search, stamps):
+    status, said = search("an apple", "--in", folder, "-k", "2")
+    assert status == 0 and said.splitlines()[2].split()[:2] == ["1", "苹果"]
+    assert search("a fox", "--in", folder)[1].splitlines()[2].split()[1] == "fox"
+    stamps["animals/mammals/dogs/fox"].image.save(folder.parent / "q.png")
+    status, said = search(folder.parent / "q.png", "--in", folder)
+    assert said.splitlines()[2].split()[1] == "fox"
+    (folder.parent / "q.ogg").write_bytes(stamps["animals/birds/blackbird"].sound.encoded)
+    status, said = search(folder.parent / "q.ogg", "--in", folder, "--heard-as", "sound")
+    assert said.splitlines()[3].split()[1] == "owl"
+
+
+def test_a_collection_of_sounds_alone_can_be_searched(stamps, tmp_path):
+    (tmp_path / "s.ogg").write_bytes(stamps[LION].sound.encoded)
+    (tmp_path / "t.ogg").write_bytes(stamps["animals/birds/blackbird"].sound.encoded)
+    found = Searcher(load_folder(tmp_path)).search("a lion", k=5)
+    assert found["id"].tolist() == ["s", "t"] and found["text"].tolist() == ["", ""]
+
+
+def test_speech_stands_in_for_a_caption_that_is_not_there(stamps, tmp_path):
+    (tmp_path / "a.ogg").write_bytes(stamps[APPLE].speech["es"].encoded)
+    (tmp_path / "l.ogg").write_bytes(stamps[LION].speech["es"].encoded)
+    table = "id,text,audio_es,audio_sw\napple,,a.ogg,\nlion,,l.ogg,\nboth,A chair.,l.ogg,a.ogg\n"
+    (tmp_path / "metadata.csv").write_text(table, "utf-8")
+    found = Searcher(load_folder(tmp_path)).search("a lion").set_index("id")["matched"]
+    assert found["lion"].startswith("speech (es) +") and found["both"].startswith("caption -")  # though it says so
+
+
+# --- what is refused -----------------------------------------------------------------------------
+
+
 @pytest.mark.parametrize(
-    ("query", "k", "error"), [("a horse", 0, ValueError), (7, 3, TypeError), (np.zeros(3), 3, TypeError)]
+    ("query", "k", "error"),
+    [
+        ("a horse", 0, ValueError),
+        (7, 3, TypeError),
+        (np.zeros(3), 3, TypeError),
+        ("  ", 3, ValueError),
+        ([], 3, ValueError),
+    ],
 )
 def test_bad_questions_are_refused(searcher, query, k, error):
     with pytest.raises(error):
         searcher.search(query, k)
 
 
-def test_a_language_without_speech_lists_those_with_it():
+def test_what_is_not_there_lists_what_is(tmp_path):
     with pytest.raises(ValueError, match=r"language is one of be, bg, ca, da"):
         Searcher(language="xx")
+    with pytest.raises(ValueError, match=r"some of caption, picture, speech, sound; got smell"):
+        Searcher(through=["smell"])
+    (tmp_path / "a.txt").write_text("A lion.", "utf-8")
+    with pytest.raises(ValueError, match="has no picture or sound"):
+        Searcher(load_folder(tmp_path), through=["picture", "sound"])
 
 
 def test_a_query_is_read_as_what_it_names(tmp_path):
@@ -54,31 +168,82 @@ def test_a_query_is_read_as_what_it_names(tmp_path):
     (tmp_path / "b.ogg").write_bytes(Audio(np.zeros(16_000, np.float32), 16_000).to_bytes())
     assert isinstance(read_query(str(tmp_path / "a.png")), Image.Image)
     assert isinstance(read_query(str(tmp_path / "b.ogg")), Audio)
-    assert read_query("a red apple") == "a red apple"
+    words, picture, sound = read_queries([str(tmp_path / "a.png"), "a", str(tmp_path / "b.ogg"), "red apple"])
+    assert words == "a red apple" and isinstance(picture, Image.Image) and isinstance(sound, Audio)
     with pytest.raises(FileNotFoundError, match=r"leave out the ending '\.png'"):
         read_query("missing.png")
     with pytest.raises(ValueError, match="empty"):
         read_query("  ")
-    (tmp_path / "a.png").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match="cannot decode"):
-        read_query(str(tmp_path / "a.png"))
+    assert read_query("costs 3.50 " * 100).startswith("costs")
 
 
-def test_the_command_prints_and_draws_what_it_finds_in_a_folder_of_ones_own(stamps, tmp_path, capsys):
-    names = {"animals/mammals/cats/lion": "lion.png", "food/fruit/apple_red": "apple.png"}
-    for id, name in names.items():
-        stamps[id].image.save(tmp_path / name)
-    (tmp_path / "metadata.csv").write_text("id,image\nx,lion.png\ny,apple.png\n", "utf-8")
-    search_command("a lion", folder=tmp_path, k=2, out=tmp_path / "sheets" / "found.png")
-    assert capsys.readouterr().out.splitlines()[2].split()[:2] == ["1", "x"]
-    assert Image.open(tmp_path / "sheets" / "found.png").size[0] > 200
-    with pytest.raises(ValueError, match="not supported"):
-        search_command("a lion", folder=tmp_path, k=2, out=tmp_path / "sheets" / "found.xyz")
-    assert [path.name for path in (tmp_path / "sheets").iterdir()] == ["found.png"]  # no scratch file left
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.png", b"", "is empty"),
+        ("text.png", b"not a picture", "not a picture that can be decoded"),
+        ("sound.png", b"OggS" + bytes(99), "its content is a sound"),
+        ("half.wav", b"RIFF\xff\x00\x00\x00WAVEfmt ", "not a sound that can be decoded"),
+        ("letter.docx", b"PK", "of a kind that is not read; those that are: .bmp"),
+    ],
+)
+def test_a_query_that_cannot_be_read_ends_with_one_line_and_status_2(search, tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    status, said = search("a lion", tmp_path / name)
+    assert status == 2 and words in said and said.startswith("xmr-lab: error: ") and said.count("\n") == 1
 
 
-def test_a_collection_with_nothing_to_search_says_so(stamps, tmp_path):
-    (tmp_path / "s.ogg").write_bytes(stamps.sounds[0].encoded)
-    (tmp_path / "metadata.csv").write_text("id,audio\n1,s.ogg\n", "utf-8")
-    with pytest.raises(ValueError, match="neither pictures nor captions"):
-        Searcher(load_folder(tmp_path)).search("a lion")
+def test_a_folder_with_broken_files_is_searched_only_if_told_so(folder, search):
+    (folder / "lion.png").write_bytes(b"")
+    status, said = search("a lion", "--in", folder)
+    assert status == 2 and "lion.png" in said and "--skip-broken" in said
+    status, said = search("a lion", "--in", folder, "--skip-broken")
+    assert status == 0 and said.startswith(
+        "Left out 1 file that cannot be used:\n  image 'lion.png' of item 'lion': is empty"
+    )
+    assert search("a lion", "--in", folder / "nowhere")[0] == 2
+
+
+# --- what is shown -------------------------------------------------------------------------------
+
+
+def test_the_command_writes_a_table_a_sheet_and_a_page(folder, search, tmp_path):
+    status, said = search("a", "lion", folder / "lion.ogg", "--in", folder, "-k", "3")
+    assert status == 0 and said.startswith("Searching mine (4 items) for “a lion” + a sound of 1.")
+    assert Image.open(tmp_path / "out" / "found.png").size[0] > 200
+    text = (tmp_path / "out" / "found.html").read_text("utf-8")
+    assert text.count("<li>") == 3 and text.count("<audio") >= 2 and 'alt="A lion."' in text
+    assert not re.search(r"""(src|href)=["'](?!data:)""", text) and "http:" not in text and "https:" not in text
+    assert main(["search", "a lion", "--in", str(folder), "--out", str(tmp_path / "out" / "found.xyz")]) == 2
+    assert main(["search", "a lion", "--out", str(tmp_path / "out" / "found.html")]) == 2
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["found.html", "found.png"]
+
+
+def test_hostile_captions_are_only_text(stamps, tmp_path, search):
+    place = tmp_path / "mine"
+    place.mkdir()
+    stamps[LION].image.save(place / "a.png")
+    hostile = '<script>alert(1)</script>"><img src=x onerror=alert(2)>'
+    ids = ['" onload="alert(3)', "</style><script>alert(4)</script>"]
+    quoted = [text.replace('"', '""') for text in (*ids, hostile)]
+    lines = [f'"{id}","{quoted[2]}",a.png' for id in quoted[:2]]
+    (place / "metadata.csv").write_text("\n".join(["id,text,image", *lines, "m,$\\frac{1}$ and $5,a.png"]), "utf-8")
+    status, _ = search(hostile, "--in", place)
+    text = (tmp_path / "out" / "found.html").read_text("utf-8")
+    assert status == 0 and "<script" not in text and not re.search(r"<[^>]*\son\w+=", re.sub(r'"[^"]*"', '""', text))
+    assert text.count("&lt;script&gt;alert(1)") >= 4 and "default-src 'none'" in text
+    FolderIndex(place).remove()
+
+
+def test_a_page_of_items_without_pictures_has_no_sheet(folder, search, tmp_path):
+    for name in ("lion.png", "fox.png"):
+        (folder / name).unlink()
+    status, said = search("a lion", "--in", folder)
+    assert status == 0 and "no contact sheet" in said and not (tmp_path / "out" / "found.png").exists()
+    assert "<img" not in (tmp_path / "out" / "found.html").read_text("utf-8")
+
+
+def test_a_page_says_what_was_asked(searcher, stamps):
+    parts = ["a bird", stamps[LION].image]
+    text = page(parts, searcher.find(parts, k=1), searcher.gallery, language="fr")
+    assert "<title>“a bird” + a picture: search in stamps</title>" in text and "speech (fr)" in text

@@ -123,7 +123,23 @@ def _doctor(options: argparse.Namespace) -> int:
 def _search(options: argparse.Namespace) -> int:
     from xmr_lab.search import search_command
 
-    search_command(options.query, folder=options.folder, k=options.k, out=options.out, language=options.language)
+    search_command(
+        options.query,
+        folder=options.folder,
+        k=options.k,
+        out=options.out,
+        language=options.language,
+        heard_as=options.heard_as,
+        through=options.through or (),
+        skip_broken=options.skip_broken,
+    )
+    return 0
+
+
+def _index(options: argparse.Namespace) -> int:
+    from xmr_lab.search import index_command
+
+    index_command(options.folder, skip_broken=options.skip_broken, force=options.force, remove=options.remove)
     return 0
 
 
@@ -170,15 +186,31 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--json", action="store_true", help="for programs to read")
     doctor.set_defaults(command=_doctor)
 
-    search = commands.add_parser("search", help="find pictures with a text or a sound, texts with a picture")
+    search = commands.add_parser("search", help="find items by text, pictures and sounds, together or alone")
     add = search.add_argument
-    add("query", metavar="QUERY", help="a text, or the path of a picture or sound")
+    add("query", nargs="+", metavar="QUERY", help="words, paths of pictures and sounds; all together are one query")
     add("--in", dest="folder", type=Path, metavar="FOLDER", help="a collection of your own (Stamps)")
-    add("--language", default="es", help="of a spoken query (%(default)s); one that Stamps has speech in")
     add("-k", type=_count, default=10, help="how many to find (%(default)s)")
-    add("--out", type=Path, default=Path("contact_sheet.png"), help="picture to write (%(default)s)")
+    add("--language", default="es", help="of a spoken query (%(default)s); one that Stamps has speech in")
+    add("--heard-as", choices=["auto", "speech", "sound"], default="auto", help="what a sound is (%(default)s)")
+    kinds = ["caption", "picture", "speech", "sound"]
+    add("--through", action="append", choices=kinds, help="search only by these; may be repeated")
+    add("--out", type=Path, default=Path("contact_sheet.png"), help="picture to write, a page beside it (%(default)s)")
+    _skip_broken(search)
     search.set_defaults(command=_search)
+
+    index = commands.add_parser("index", help="prepare a folder for searching; what is done already is kept")
+    add = index.add_argument
+    add("folder", type=Path, metavar="PATH", help="with metadata.csv, or with loose pictures, sounds and texts")
+    add("--force", action="store_true", help="compute everything again")
+    add("--remove", action="store_true", help="delete the index; the folder is not touched")
+    _skip_broken(index)
+    index.set_defaults(command=_index)
     return parser
+
+
+def _skip_broken(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip-broken", action="store_true", help="leave out files that cannot be used, and list them")
 
 
 def _count(text: str) -> int:

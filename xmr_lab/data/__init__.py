@@ -1,6 +1,7 @@
 """Collections of pictures, texts and sounds, and their splits."""
 
 from .audio import Audio, decode_audio
+from .check import BrokenFile, BrokenFiles
 from .collection import Collection, Item, View
 from .folder import load_folder
 from .image import decode_image
@@ -9,6 +10,8 @@ from .stamps import load_stamps
 
 __all__ = [
     "Audio",
+    "BrokenFile",
+    "BrokenFiles",
     "Collection",
     "Item",
     "View",

@@ -15,6 +15,7 @@ import pandas as pd
 from PIL import Image
 
 from .audio import Audio, decode_audio
+from .check import BrokenFile
 from .image import decode_image, image_html
 
 __all__ = ["Collection", "Field", "Item", "View"]
@@ -65,6 +66,11 @@ class View(Sequence):
         self.positions = np.array(present, dtype=np.int64)
         self._table = collection.table.iloc[present]
         self._sources = [sources[rows[position]] for position in present]
+
+    @property
+    def sources(self) -> Sequence[str | bytes | Path]:
+        """What the items are decoded from."""
+        return self._sources
 
     @property
     def ids(self) -> np.ndarray:
@@ -179,6 +185,7 @@ class Collection:
             of the same ``concept`` answer the same query; items of the same ``group`` share a split. Its index
             says at which place of the fields' sources a row's sources stand.
         fields: the modalities.
+        left_out: files that could not be used and were left out (see `load_folder`).
 
     Raises:
         ValueError: if a column is missing or an id stands twice.
@@ -186,13 +193,15 @@ class Collection:
 
     COLUMNS = ("id", "label", "group", "concept", "split")
 
-    def __init__(self, name: str, table: pd.DataFrame, fields: Iterable[Field]) -> None:
+    def __init__(
+        self, name: str, table: pd.DataFrame, fields: Iterable[Field], *, left_out: Sequence[BrokenFile] = ()
+    ) -> None:
         if missing := [column for column in self.COLUMNS if column not in table]:
             raise ValueError(f"collection {name!r} lacks the columns {', '.join(missing)}")
         if table["id"].duplicated().any():
             twice = table.loc[table["id"].duplicated(), "id"].iloc[0]
             raise ValueError(f"collection {name!r} has the id {twice!r} more than once; ids must be unique")
-        self.name, self.table = name, table
+        self.name, self.table, self.left_out = name, table, left_out
         self.fields = {(field.modality, field.language): field for field in fields}
 
     def __len__(self) -> int:
@@ -267,7 +276,7 @@ class Collection:
             raise ValueError(f"language {language!r} needs a modality: modality='text' or modality='audio'")
         if not keep.any():
             raise ValueError("no item meets all conditions")
-        return Collection(self.name, self.table[keep], self.fields.values())
+        return Collection(self.name, self.table[keep], self.fields.values(), left_out=self.left_out)
 
     def __getitem__(self, key: int | str) -> Item:
         if isinstance(key, str):

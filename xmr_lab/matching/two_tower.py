@@ -1,8 +1,10 @@
-"""Two small networks, one for each view, trained so that pairs meet: the InfoNCE loss."""
+"""Two small networks, one for each view, trained so that pairs meet."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -12,40 +14,26 @@ from tqdm.auto import trange
 
 from xmr_lab._validation import check_pairs, check_view, require_fitted
 
-__all__ = ["TwoTower", "info_nce"]
+from .losses import Mining, info_nce, sigmoid_loss, triplet_loss
 
+__all__ = ["TwoTower"]
 
-def info_nce(queries: Tensor, gallery: Tensor, temperature: float | Tensor, same: Tensor | None = None) -> Tensor:
-    r"""Symmetric InfoNCE: each row should find its partner among all rows of the batch, both ways.
-
-    :math:`-\tfrac{1}{2n}\sum_i \log\frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}} + \log\frac{e^{s_{ii}/\tau}}{\sum_j
-    e^{s_{ji}/\tau}}`.
-
-    Args:
-        queries, gallery: (n, d), rows of length 1, row i of one belonging to row i of the other.
-        temperature: the scale :math:`\tau`; smaller looks harder at the closest wrong answers.
-        same: (n, n) bool, true where two rows mean the same; such pairs are not held against each other.
-
-    References:
-        van den Oord et al. (2018), arXiv:1807.03748; symmetric: Radford et al. (2021), arXiv:2103.00020.
-    """
-    logits = queries @ gallery.T / temperature  # (n, n)
-    if same is not None:
-        others = same & ~torch.eye(len(same), dtype=torch.bool, device=same.device)
-        logits = logits.masked_fill(others, -torch.inf)
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+Loss = Literal["info_nce", "sigmoid", "triplet"]
 
 
 class _Tower(nn.Module):
-    """A linear map, plus a small correction of it by one hidden layer."""
+    """A linear map, plus a small correction of it by hidden layers, if there are any."""
 
-    def __init__(self, dim_in: int, dim: int, hidden: int, dropout: float) -> None:
+    def __init__(self, dim_in: int, dim: int, hidden: int | tuple[int, ...], dropout: float) -> None:
         super().__init__()
         self.linear = nn.Linear(dim_in, dim)
-        self.correction = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(dim_in, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim)
-        ) if hidden else None  # fmt: skip
+        widths = (hidden,) * (hidden > 0) if isinstance(hidden, int) else hidden
+        layers: list[nn.Module] = []
+        for before, width in zip((dim_in, *widths), widths, strict=False):
+            layers += [nn.Dropout(dropout), nn.Linear(before, width), nn.GELU()]
+        if layers:
+            layers += [nn.Dropout(dropout), nn.Linear(widths[-1], dim)]
+        self.correction = nn.Sequential(*layers) if layers else None
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -54,12 +42,14 @@ class _Tower(nn.Module):
 
 
 class TwoTower:
-    """A dual encoder over cached features, trained with InfoNCE.
+    """A dual encoder over cached features.
 
     Args:
         dim: width of the shared space.
-        hidden: width of each tower's hidden layer; 0 leaves the towers linear.
-        temperature: see `info_nce`; its logarithm is trained from this value.
+        hidden: width of each tower's hidden layer, or of several; 0 leaves the towers linear.
+        loss: `info_nce`, `sigmoid_loss` or `triplet_loss`.
+        temperature: of the first two losses; its logarithm is trained from this value.
+        margin, mining: of the triplet loss.
         epochs, batch_size, learning_rate, weight_decay, dropout: of the AdamW training, cosine schedule.
         patience: stop when the loss on ``validation`` has not fallen for so many epochs; the best epoch is kept.
         seed: of the initial weights, the batches and the dropout.
@@ -73,8 +63,11 @@ class TwoTower:
         self,
         dim: int = 256,
         *,
-        hidden: int = 0,
+        hidden: int | tuple[int, ...] = 0,
+        loss: Loss = "info_nce",
         temperature: float = 0.07,
+        margin: float = 0.2,
+        mining: Mining = "all",
         epochs: int = 60,
         batch_size: int = 128,
         learning_rate: float = 1e-3,
@@ -84,11 +77,15 @@ class TwoTower:
         seed: int = 0,
         progress: bool = False,
     ) -> None:
-        if not temperature > 0:
-            raise ValueError(f"temperature must be positive, got {temperature}")
+        if loss not in get_args(Loss) or mining not in get_args(Mining):
+            raise ValueError(f"loss must be one of {get_args(Loss)} and mining of {get_args(Mining)}, "
+                             f"got {loss!r} and {mining!r}")  # fmt: skip
+        if not (temperature > 0 and margin > 0):
+            raise ValueError(f"temperature and margin must be positive, got {temperature} and {margin}")
         if batch_size < 2:
-            raise ValueError(f"InfoNCE compares with other rows: batch_size must be at least 2, got {batch_size}")
+            raise ValueError(f"each loss compares with other rows: batch_size must be at least 2, got {batch_size}")
         self.dim, self.hidden, self.temperature, self.epochs = dim, hidden, temperature, epochs
+        self.loss, self.margin, self.mining = loss, margin, mining
         self.batch_size, self.learning_rate, self.weight_decay = batch_size, learning_rate, weight_decay
         self.dropout, self.patience, self.seed, self.progress = dropout, patience, seed, progress
 
@@ -99,12 +96,14 @@ class TwoTower:
         *,
         concepts: np.ndarray | None = None,
         validation: tuple[np.ndarray, np.ndarray] | None = None,
+        after_epoch: Callable[[TwoTower], object] | None = None,
     ) -> TwoTower:
         """Fit to paired rows ``x`` (n, d_x) and ``y`` (n, d_y).
 
         Args:
             concepts: (n,) rows of the same concept are not held against each other.
             validation: a pair (x, y) that decides when to stop. Without it, all epochs are run.
+            after_epoch: called with this matcher, which can ``transform``, before the first epoch and after each.
         """
         x, y = check_pairs(x, y)
         self.means_ = x.mean(axis=0), y.mean(axis=0)
@@ -115,17 +114,29 @@ class TwoTower:
         if len(names) != len(x):
             raise ValueError(f"concepts must have one entry for each of {len(x)} pairs, got {len(names)}")
         codes = torch.as_tensor(names)
+        look = after_epoch or (lambda _: None)
 
         with torch.random.fork_rng(devices=[]):  # seeded here, without touching anybody else's random numbers
             torch.manual_seed(self.seed)
-            self.towers_ = nn.ModuleList(_Tower(v.shape[1], self.dim, self.hidden, self.dropout) for v in views)
+            self.towers_ = nn.ModuleList(_Tower(v.shape[1], self.dim, self.hidden, self.dropout) for v in views).eval()
             log_temperature = nn.Parameter(torch.tensor(self.temperature).log())
+            # as likely to be partners as the rows of a batch are at random
+            bias = nn.Parameter(-torch.tensor(min(self.batch_size, len(x)) - 1.0).log())
             groups = [{"params": self.towers_.parameters(), "weight_decay": self.weight_decay},
-                      {"params": [log_temperature], "weight_decay": 0.0}]  # fmt: skip
+                      {"params": [log_temperature, bias], "weight_decay": 0.0}]  # fmt: skip
             optimizer = torch.optim.AdamW(groups, lr=self.learning_rate)
             schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.epochs)
+
+            def loss_of(ends: list[Tensor], same: Tensor | None = None) -> Tensor:
+                if self.loss == "triplet":
+                    return triplet_loss(ends[0], ends[1], same, margin=self.margin, mining=self.mining)
+                if self.loss == "sigmoid":
+                    return sigmoid_loss(ends[0], ends[1], log_temperature.exp(), bias, same)
+                return info_nce(ends[0], ends[1], log_temperature.exp(), same)
+
             self.history_: list[dict[str, float]] = []
             best, waited, kept = np.inf, 0, None
+            look(self)
             for _ in trange(self.epochs, desc="two-tower", unit="epoch", disable=not self.progress, leave=False):
                 self.towers_.train()
                 losses = []
@@ -133,20 +144,19 @@ class TwoTower:
                     if len(rows) < 2:
                         continue
                     same = codes[rows, None] == codes[None, rows]
-                    ends = [tower(view[rows]) for tower, view in zip(self.towers_, views, strict=True)]
-                    loss = info_nce(ends[0], ends[1], log_temperature.exp(), same)
+                    loss = loss_of([tower(view[rows]) for tower, view in zip(self.towers_, views, strict=True)], same)
                     optimizer.zero_grad()
                     loss.backward()
                     optimizer.step()
                     losses.append(loss.item())
                 schedule.step()
+                self.towers_.eval()
                 self.history_.append({"loss": float(np.mean(losses))})
+                look(self)
                 if held_out is None:
                     continue
-                self.towers_.eval()
                 with torch.no_grad():
-                    ends = [tower(view) for tower, view in zip(self.towers_, held_out, strict=True)]
-                    now = info_nce(ends[0], ends[1], log_temperature.exp()).item()
+                    now = loss_of([tower(view) for tower, view in zip(self.towers_, held_out, strict=True)]).item()
                 self.history_[-1]["validation_loss"] = now
                 if now < best:
                     best, waited = now, 0
@@ -155,7 +165,6 @@ class TwoTower:
                     break
         if kept:
             self.towers_.load_state_dict(kept[0])
-        self.towers_.eval()
         self.temperature_ = float(np.exp(kept[1] if kept else log_temperature.item()))
         return self
 

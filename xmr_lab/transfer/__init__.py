@@ -17,7 +17,7 @@ from .multitask import MultiTaskTowers, Task
 from .prior import PriorRidge
 from .probe import linear_probe
 from .propagation import PairPropagation, knn_graph, label_propagation
-from .pseudo import PseudoPairs, SelfTraining, csls, mutual_nearest_neighbours, pseudo_label
+from .pseudo import PseudoPairs, SelfTraining, mutual_nearest_neighbours, pseudo_label
 from .shift import coral_distance, mmd, mmd_test, proxy_a_distance
 from .weighting import WeightedRidgeMap, density_ratio, effective_sample_size
 
@@ -43,7 +43,6 @@ __all__ = [
     "all_cores",
     "augment_image",
     "coral_distance",
-    "csls",
     "density_ratio",
     "drop_words",
     "effective_sample_size",

@@ -3,81 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import linalg
 
 from xmr_lab._validation import check_pairs, check_view, require_fitted, unit
+from xmr_lab.matching.graph import keep_nearest, knn_graph, label_propagation
 
 __all__ = ["PairPropagation", "knn_graph", "label_propagation"]
-
-
-def knn_graph(x: np.ndarray, *, k: int = 10) -> np.ndarray:
-    """Each item joined with its ``k`` nearest, by the cosine of what differs from the mean.
-
-    Args:
-        x: (n, d).
-        k: neighbours; at most all others. The graph is made symmetric, so an item may have more.
-
-    Returns:
-        (n, n) symmetric weights in [0, 1], the diagonal 0; negative cosines count as 0.
-
-    Raises:
-        ValueError: for fewer than two rows, NaN, or ``k`` below 1.
-    """
-    x, _ = check_pairs(x, x)
-    directions = unit(x - x.mean(axis=0))
-    similar = directions @ directions.T
-    np.fill_diagonal(similar, -np.inf)  # nobody is a neighbour of themselves
-    nearest = _keep_nearest(similar, min(k, len(x) - 1))
-    return np.maximum(nearest, nearest.T)
-
-
-def _keep_nearest(similar: np.ndarray, k: int) -> np.ndarray:
-    """The ``k`` largest entries of each row, negative ones as 0, everything else 0."""
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    best = np.argsort(-similar, axis=1, kind="stable")[:, :k]
-    kept = np.zeros(similar.shape)
-    np.put_along_axis(kept, best, np.clip(np.take_along_axis(similar, best, axis=1), 0, 1), axis=1)
-    return kept
-
-
-def label_propagation(weights: np.ndarray, labels: np.ndarray, *, alpha: float = 0.9) -> np.ndarray:
-    r"""Spread labels over a graph: each item takes ``alpha`` from its neighbours and the rest from its own label.
-
-    With :math:`S = D^{-1/2} W D^{-1/2}`, the fixed point of :math:`F \leftarrow \alpha S F + (1-\alpha) Y`, in closed
-    form :math:`F = (1-\alpha)(I - \alpha S)^{-1} Y`.
-
-    Args:
-        weights: (n, n) symmetric, not negative; an item without neighbours keeps what it has.
-        labels: (n, n_labels), a row of zeros where nothing is known.
-        alpha: how far labels travel, in [0, 1).
-
-    Returns:
-        (n, n_labels), not normalised.
-
-    Raises:
-        ValueError: for shapes that do not fit, or weights that are negative or not symmetric.
-
-    References:
-        Zhou et al. (2004), Learning with local and global consistency, NIPS 16; after Zhu & Ghahramani (2002), Learning
-        from labeled and unlabeled data with label propagation, CMU-CALD-02-107.
-
-    Examples:
-        >>> path = np.array([[0, 1, 0], [1, 0, 1], [0, 1, 0]])
-        >>> label_propagation(path, np.array([[1, 0], [0, 0], [0, 1]]), alpha=0.5).argmax(axis=1)
-        array([0, 0, 1])
-    """
-    weights, labels = np.asarray(weights, np.float64), np.asarray(labels, np.float64)
-    if weights.ndim != 2 or weights.shape[0] != weights.shape[1] or labels.shape[:1] != weights.shape[:1]:
-        raise ValueError(f"need weights (n, n) and labels (n, n_labels), got {weights.shape} and {labels.shape}")
-    if not (weights >= 0).all() or not np.allclose(weights, weights.T):
-        raise ValueError("weights must be symmetric and not negative; `knn_graph` makes such a graph")
-    if not 0 <= alpha < 1:
-        raise ValueError(f"alpha must lie in [0, 1), got {alpha}")
-    degree = weights.sum(axis=1)
-    scale = 1 / np.sqrt(np.where(degree > 0, degree, 1))
-    system = np.eye(len(weights)) - alpha * scale[:, None] * weights * scale
-    return (1 - alpha) * linalg.solve(system, labels, assume_a="pos")
 
 
 class PairPropagation:
@@ -132,7 +62,7 @@ class PairPropagation:
         x = check_view(x, view, *(items.shape[1] for items in self.items_))
         items, reached = self.items_[view], self.reached_[view]
         mean = items.mean(axis=0)
-        near = _keep_nearest(unit(x - mean) @ unit(items - mean).T, min(self.k, len(items)))  # (n, n_items)
+        near = keep_nearest(unit(x - mean) @ unit(items - mean).T, min(self.k, len(items)))  # (n, n_items)
         return unit(_shares(near @ reached) - _shares(reached).mean(axis=0))
 
 

@@ -1,7 +1,7 @@
 """Pseudo-pairs: a matcher guesses which unpaired items belong together, and is fitted again with its guesses.
 
-How the guesses are chosen from a matrix of scores (`pseudo_label`), how such scores are freed of hubs (`csls`),
-and the loop around both (`SelfTraining`).
+How the guesses are chosen from a matrix of scores (`pseudo_label`), and the loop around that (`SelfTraining`), where
+`xmr_lab.matching.csls` frees the scores of hubs.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from xmr_lab._validation import check_pairs, check_view, require_fitted
-from xmr_lab.matching import Matcher
+from xmr_lab.matching import Matcher, csls
+from xmr_lab.matching.hubness import check_scores
 
-__all__ = ["PseudoPairs", "SelfTraining", "csls", "mutual_nearest_neighbours", "pseudo_label"]
+__all__ = ["PseudoPairs", "SelfTraining", "mutual_nearest_neighbours", "pseudo_label"]
 
 Selection = Literal["nearest", "mutual", "one-to-one"]
 
@@ -38,32 +39,6 @@ class PseudoPairs:
         return len(self.rows)
 
 
-def csls(scores: np.ndarray, *, k: int = 10) -> np.ndarray:
-    r"""Cross-domain similarity local scaling: a score counts by how far it stands out on both sides.
-
-    :math:`2 s_{ij} - r_i - r_j`, with :math:`r` the mean of the ``k`` best scores of the row or of the column. An item
-    that is near to everything (a hub) stands out nowhere.
-
-    Args:
-        scores: (n_rows, n_columns).
-        k: how many neighbours; at most all of them.
-
-    References:
-        Conneau et al. (2018), arXiv:1710.04087.
-
-    Examples:
-        >>> csls(np.array([[0.9, 0.8], [0.9, 0.1]]), k=1).round(1)
-        array([[ 0. , -0.1],
-               [ 0. , -1.5]])
-    """
-    scores = _check(scores)
-    if k < 1:
-        raise ValueError(f"k must be at least 1, got {k}")
-    row = np.sort(scores, axis=1)[:, -k:].mean(axis=1, keepdims=True)
-    column = np.sort(scores, axis=0)[-k:].mean(axis=0, keepdims=True)
-    return 2 * scores - row - column
-
-
 def mutual_nearest_neighbours(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs that choose each other: j is the best column of row i, and i the best row of column j.
 
@@ -77,7 +52,7 @@ def mutual_nearest_neighbours(scores: np.ndarray) -> tuple[np.ndarray, np.ndarra
         >>> mutual_nearest_neighbours(np.array([[0.9, 0.1], [0.8, 0.2]]))
         (array([0]), array([0]))
     """
-    scores = _check(scores)
+    scores = check_scores(scores)
     best = scores.argmax(axis=1)  # (n_rows,)
     rows = np.flatnonzero(scores.argmax(axis=0)[best] == np.arange(len(scores)))
     return rows, best[rows]
@@ -102,7 +77,7 @@ def pseudo_label(scores: np.ndarray, *, select: Selection = "nearest", share: fl
         >>> pairs.rows, pairs.columns, pairs.confidence
         (array([0, 1]), array([0, 1]), array([0.9, 0.2]))
     """
-    scores = _check(scores)
+    scores = check_scores(scores)
     if not 0 < share <= 1:
         raise ValueError(f"share must lie in (0, 1], got {share}")
     if select == "nearest":
@@ -127,7 +102,7 @@ class SelfTraining:
         matcher: what is fitted; a copy of it, so that it stays as it is.
         select, share: see `pseudo_label`.
         rounds: how often to guess.
-        neighbours: of `csls`; 0 uses the cosines as they are.
+        neighbours: of `xmr_lab.matching.csls`; 0 uses the cosines as they are.
 
     References:
         Scudder (1965), doi:10.1109/TIT.1965.1053799; iterated: Conneau et al. (2018), arXiv:1710.04087, with mutual
@@ -203,10 +178,3 @@ class SelfTraining:
         """Rows of either view in the matcher's shared space."""
         require_fitted(self, "matcher_")
         return self.matcher_.transform(x, view)
-
-
-def _check(scores: np.ndarray) -> np.ndarray:
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"scores must be a finite matrix with at least one row and column, got shape {scores.shape}")
-    return scores
