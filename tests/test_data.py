@@ -327,7 +327,7 @@ def test_broken_files_are_listed_all_at_once_with_the_reason(broken_folder):
     assert reasons.keys() == BROKEN.keys() | {"alone"}
     for name, (_, expected) in BROKEN.items():
         assert re.search(expected, reasons[name]), (name, reasons[name])
-    assert not any(str(broken_folder) in reason for reason in reasons.values())
+    assert not [reason for reason in reasons.values() if str(broken_folder) in reason]
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)  # goes from process to process
 
 

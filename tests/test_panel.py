@@ -1,6 +1,7 @@
 """The panel, filled in by a program as a person would in JupyterLab."""
 
 import re
+from datetime import datetime
 
 import pytest
 
@@ -20,7 +21,13 @@ def panel():
 
 def upload(panel, *files):
     panel.files.value = [
-        {"name": name, "type": "", "size": len(content), "content": memoryview(content), "last_modified": 0}
+        {
+            "name": name,
+            "type": "",
+            "size": len(content),
+            "content": memoryview(content),
+            "last_modified": datetime(2026, 1, 1),
+        }
         for name, content in files
     ]
 

@@ -214,5 +214,6 @@ def _inside(folder: Path, name: str) -> Path:
         if not target.is_file():
             raise ValueError("is a folder, not a file" if target.is_dir() else "is not there (not a file)")
     except (OSError, RuntimeError) as error:  # a name too long, a link that leads to itself
-        raise ValueError(f"cannot be opened ({error})") from error
+        why = error.strerror if isinstance(error, OSError) else "a link that leads to itself"
+        raise ValueError(f"cannot be opened ({why})") from error
     return target

@@ -32,6 +32,7 @@ from xmr_lab.notebooks import write
 __all__ = ["CHUNK", "FolderIndex"]
 
 CHUNK = 32  # items between two saves: what an interruption can lose
+FILES = "files.json"
 NAMES = {"text": "captions", "image": "pictures", "audio": "sounds"}
 
 
@@ -79,7 +80,10 @@ class FolderIndex:
                 scratch.unlink(missing_ok=True)
             if self.force:
                 for path in self.place.iterdir():
-                    shutil.rmtree(path) if path.is_dir() else path.name == ".lock" or path.unlink()
+                    if path.is_dir():
+                        shutil.rmtree(path)
+                    elif path.name != ".lock":
+                        path.unlink()
             self._files = self._read_files()
             yield self
         finally:
@@ -103,7 +107,7 @@ class FolderIndex:
             return load_folder(self.folder, broken=broken, check=check)
         finally:
             self._files = self._files | files
-            write(json.dumps(self._files), self.place / "files.json")
+            write(json.dumps(self._files), self.place / FILES)
 
     def embed(self, encoder: Any, items: Sequence[Any], *, method: str = "encode") -> np.ndarray:
         """The vectors of the items of a view, (n, d) float32; those that are not kept are computed, and kept."""
@@ -143,7 +147,7 @@ class FolderIndex:
                 if arrays is None or not used & {bytes(key) for key in arrays["keys"]}:
                     path.unlink(missing_ok=True)
         self._files = {name: known for name, known in self._files.items() if (self.folder / name).is_file()}
-        write(json.dumps(self._files), self.place / "files.json")
+        write(json.dumps(self._files), self.place / FILES)
 
     def remove(self) -> bool:
         """Delete the index; whether there was one. The folder itself is not touched."""
@@ -160,7 +164,7 @@ class FolderIndex:
 
     def _read_files(self) -> dict[str, list]:
         try:
-            return json.loads((self.place / "files.json").read_text("utf-8"))
+            return json.loads((self.place / FILES).read_text("utf-8"))
         except FileNotFoundError:
             return {}
         except ValueError:
