@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-__all__ = ["check_pairs", "check_view", "check_views", "require_fitted", "unit"]
+__all__ = ["check_pairs", "check_scores", "check_view", "check_views", "require_fitted", "unit"]
 
 ORDINALS = "first", "second", "third", "fourth"
 
@@ -51,6 +52,14 @@ def check_view(x: np.ndarray, view: int, *dims: int) -> np.ndarray:
     if x.shape[1] != dims[view]:
         raise ValueError(f"view {view} was fitted with {dims[view]} columns; got {x.shape[1]}")
     return x
+
+
+def check_scores(scores: ArrayLike, name: str = "scores") -> np.ndarray:
+    """Scores as a finite float64 matrix (n_queries, n_gallery) with at least one row and column."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
+        raise ValueError(f"{name} must be a finite, non-empty matrix (n_queries, n_gallery); got shape {scores.shape}")
+    return scores
 
 
 def require_fitted(matcher: object, attribute: str) -> None:

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-from .scores import same_shape, score_matrix
+from xmr_lab._validation import check_scores
+
+from .scores import same_shape
 
 __all__ = ["comb_mnz", "comb_sum", "reciprocal_rank_fusion"]
 
@@ -99,7 +101,7 @@ def _lists(matrices: Sequence[ArrayLike], depth: int | None) -> list[tuple[np.nd
     if depth is not None and depth < 1:
         raise ValueError(f"depth must be at least 1, got {depth}")
     lists = []
-    for scores in map(score_matrix, matrices):
+    for scores in map(check_scores, matrices):
         found = np.ones(scores.shape, bool) if depth is None else rankdata(-scores, method="min", axis=1) <= depth
         high = scores.max(axis=1, keepdims=True)
         low = np.where(found, scores, np.inf).min(axis=1, keepdims=True)

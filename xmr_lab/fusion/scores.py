@@ -9,7 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import rankdata
 
-__all__ = ["fuse_scores", "normalize_scores", "same_shape", "score_matrix", "standardize_scores"]
+from xmr_lab._validation import check_scores
+
+__all__ = ["fuse_scores", "normalize_scores", "same_shape", "standardize_scores"]
 
 
 def standardize_scores(scores: ArrayLike, *, axis: int | None = None) -> np.ndarray:
@@ -31,7 +33,7 @@ def standardize_scores(scores: ArrayLike, *, axis: int | None = None) -> np.ndar
         array([[-1.,  1.],
                [-1.,  1.]])
     """
-    scores = score_matrix(scores)
+    scores = check_scores(scores)
     centred = scores - scores.mean(axis=axis, keepdims=True)
     deviation = scores.std(axis=axis, keepdims=True)
     constant = scores.max(axis=axis, keepdims=True) == scores.min(axis=axis, keepdims=True)
@@ -66,7 +68,7 @@ def normalize_scores(
     """
     if kind == "z-score":
         return standardize_scores(scores, axis=axis)
-    scores = score_matrix(scores)
+    scores = check_scores(scores)
     if kind == "min-max":
         low, high = scores.min(axis=axis, keepdims=True), scores.max(axis=axis, keepdims=True)
         return (scores - low) / np.where(high > low, high - low, 1.0)
@@ -92,14 +94,6 @@ def fuse_scores(matrices: Sequence[ArrayLike], weights: Sequence[float] | None =
         raise ValueError(f"one weight for each matrix is needed; got {len(weights)} for {len(matrices)}")
     same_shape(matrices)
     return np.sum([w * standardize_scores(m) for w, m in zip(weights, matrices, strict=True)], axis=0)
-
-
-def score_matrix(scores: ArrayLike) -> np.ndarray:
-    """The scores as float64, checked."""
-    scores = np.asarray(scores, np.float64)
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"scores must be a finite, non-empty matrix, got shape {scores.shape}")
-    return scores
 
 
 def same_shape(matrices: Sequence[ArrayLike]) -> None:

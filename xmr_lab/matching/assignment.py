@@ -11,6 +11,8 @@ from scipy.optimize import linear_sum_assignment
 from scipy.sparse.csgraph import maximum_bipartite_matching
 from scipy.special import logsumexp
 
+from xmr_lab._validation import check_scores
+
 __all__ = ["hungarian", "maximum_matching", "sinkhorn"]
 
 
@@ -30,7 +32,7 @@ def maximum_matching(edges: np.ndarray) -> np.ndarray:
         >>> maximum_matching(np.array([[1, 1], [1, 0]])).tolist()
         [1, 0]
     """
-    return maximum_bipartite_matching(sparse.csr_array(_check(edges) != 0), perm_type="column").astype(np.int64)
+    return maximum_bipartite_matching(sparse.csr_array(check_scores(edges) != 0), perm_type="column").astype(np.int64)
 
 
 def hungarian(scores: np.ndarray) -> np.ndarray:
@@ -49,7 +51,7 @@ def hungarian(scores: np.ndarray) -> np.ndarray:
         >>> hungarian(np.array([[0.9, 0.8], [0.9, 0.1]])).tolist()  # the first query gives way
         [1, 0]
     """
-    scores = _check(scores)
+    scores = check_scores(scores)
     pairing = np.full(len(scores), -1)
     rows, columns = linear_sum_assignment(scores, maximize=True)
     pairing[rows] = columns
@@ -86,7 +88,7 @@ def sinkhorn(
         array([[0.03, 0.97],
                [0.97, 0.03]])
     """
-    scores = _check(scores)
+    scores = check_scores(scores)
     if not temperature > 0 or iterations < 1:
         raise ValueError(f"need temperature > 0 and iterations >= 1, got {temperature} and {iterations}")
     logits = scores / temperature
@@ -97,10 +99,3 @@ def sinkhorn(
         if np.abs(np.exp(logsumexp(logits, axis=1)) - 1).max() <= tolerance:
             break
     return np.exp(logits)
-
-
-def _check(scores: np.ndarray) -> np.ndarray:
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"scores must be a finite, non-empty matrix (n_queries, n_gallery); got {scores.shape}")
-    return scores

@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import logsumexp
 
+from xmr_lab._validation import check_scores
+
 __all__ = ["csls", "dual_softmax", "inverted_softmax"]
 
 
@@ -102,14 +104,6 @@ def dual_softmax(scores: np.ndarray, *, temperature: float = 0.05) -> np.ndarray
     _check_temperature(temperature)
     logits = scores / temperature
     return temperature * (2 * logits - logsumexp(logits, axis=1, keepdims=True) - logsumexp(logits, axis=0))
-
-
-def check_scores(scores: np.ndarray, name: str = "scores") -> np.ndarray:
-    """Scores as a finite float64 matrix with at least one row and column."""
-    scores = np.asarray(scores, dtype=np.float64)
-    if scores.ndim != 2 or not scores.size or not np.isfinite(scores).all():
-        raise ValueError(f"{name} must be a finite matrix with at least one row and column, got shape {scores.shape}")
-    return scores
 
 
 def _with_bank(scores: np.ndarray, bank_scores: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

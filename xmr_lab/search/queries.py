@@ -64,7 +64,7 @@ def read_upload(name: str, content: bytes) -> Query:
     with TemporaryDirectory() as folder:
         path = Path(folder) / f"upload{Path(name).suffix.lower() or '.none'}"
         path.write_bytes(content)
-        return read_query(str(path), name=repr(name))
+        return read_query(str(path), name=name)
 
 
 def _is_file(path: Path) -> bool:

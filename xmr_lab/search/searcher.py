@@ -25,7 +25,7 @@ HeardAs = Literal["auto", "speech", "sound"]
 # How far scores can be trusted: of what goes through sentences, the product of both sides; else, of like with like.
 # Chosen among three settings on the validation items of Stamps.
 TRUST = {"caption": 0.9, "picture": 0.85, "speech": 0.5, "sound": 0.4}
-ALIKE = {"caption": 0.9, "picture": 0.75, "sound": 0.8}
+ALIKE = {"caption": 0.9, "picture": 0.75, "sound": 0.9}
 
 
 class Captions(list):

@@ -13,9 +13,8 @@ from typing import Literal
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from xmr_lab._validation import check_pairs, check_view, require_fitted
+from xmr_lab._validation import check_pairs, check_scores, check_view, require_fitted
 from xmr_lab.matching import Matcher, csls
-from xmr_lab.matching.hubness import check_scores
 
 __all__ = ["PseudoPairs", "SelfTraining", "mutual_nearest_neighbours", "pseudo_label"]
 
