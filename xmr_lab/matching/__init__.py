@@ -1,10 +1,18 @@
-"""Matching: bring two spaces together, from pairs (`RidgeMap`, `CCA`, `TwoTower`, `MaxSimRidge`) or none (`ConSE`).
+"""Matching: bring the spaces of two or three modalities together, from pairs or from class names.
 
-Each matcher is fitted with ``fit(x, y)`` on paired rows; ``transform(rows, view)`` takes rows of the first
-view (0) or the second (1) into the shared space, as rows of length 1. `JointSVD`, `JointNMF`, `GCCA` and
-`CollectiveFactorization` take three views as well, the last two with rows of NaN for what an item lacks.
-`PairClassifier` places no row by itself: it scores pairs; so do `CrossModalGraph`, and `CrossAttention`, which looks
-at patches and words. `hungarian` and `sinkhorn` turn scores of all queries at once into pairings.
+Most are a `Matcher`: ``fit(x, y)`` on paired rows, then ``transform(rows, view)``, which takes rows of the first view
+(0) or the second (1) into the shared space, as rows of length 1. By family:
+
+- factors: `JointSVD`, `JointNMF`, `CollectiveFactorization`, `CCA`, `KernelCCA`, `GCCA`. Three views as well, except
+  `CCA` and `KernelCCA`; rows of NaN for what an item lacks in `GCCA` and `CollectiveFactorization`;
+- regression: `RidgeMap`, `KernelRidgeMap`, and `MaxSimRidge` for sequences;
+- networks: `TwoTower` (losses in `losses.py`), `DeepCCA`; and, which place no row but score pairs, `PairClassifier`
+  and `CrossAttention`, for `rerank`;
+- graphs: `CrossModalGraph`, `personalized_pagerank`, `label_propagation`; `GromovWasserstein`, without any pair;
+- class names: `ConSE`, `SemanticMatching`.
+
+What is done to scores of all queries at once: `hungarian`, `maximum_matching`, `sinkhorn` (one partner each), `csls`,
+`inverted_softmax`, `dual_softmax` (against hubs).
 """
 
 from .assignment import hungarian, maximum_matching, sinkhorn
