@@ -70,6 +70,7 @@ def test_triplet_loss_equals_the_loop(ends, same, mining):
 
 LOSSES = {
     "info_nce": lambda q, g, same: info_nce(q, g, 0.3, same),
+    "several partners": lambda q, g, same: info_nce(q, g, 0.3, same, duplicates="partners"),
     "sigmoid": lambda q, g, same: sigmoid_loss(q, g, 0.3, -1.0, same),
     **{name: lambda q, g, same, name=name: triplet_loss(q, g, same, margin=0.6, mining=name) for name in MINING},
 }
@@ -120,6 +121,20 @@ def test_the_bias_with_which_sigmoid_begins_is_the_prior():
     assert_allclose(6 * float(probability), 1, rtol=1e-6)
 
 
-def test_unknown_mining_is_refused(ends):
+def test_info_nce_with_several_partners_equals_the_loop(ends, same):
+    total = 0.0
+    for one, other in (ends, ends[::-1]):
+        for i in range(6):
+            scores = [float(one[i] @ other[j]) / 0.3 for j in range(6)]
+            mine = [scores[j] for j in range(6) if same[i, j]]
+            total += np.log(np.sum(np.exp(scores))) - sum(mine) / len(mine)
+    assert_allclose(float(info_nce(*ends, 0.3, same, duplicates="partners")), total / 12, rtol=1e-9)
+    alone = torch.eye(6, dtype=torch.bool)
+    assert_allclose(float(info_nce(*ends, 0.3, alone, duplicates="partners")), float(info_nce(*ends, 0.3)), rtol=1e-9)
+
+
+def test_unknown_options_are_refused(ends):
+    with pytest.raises(ValueError, match="got 'twins'"):
+        info_nce(*ends, 0.3, duplicates="twins")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="got 'easy'"):
         triplet_loss(*ends, mining="easy")  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Losses of dual encoders: how far each row is from finding its partner among all rows of a batch.
 
 Each takes ``queries`` and ``gallery``, (n, d) rows of length 1, row i of one belonging to row i of the other, and is
-the same if they are exchanged. ``same``, (n, n) bool, is true where two rows mean the same: such pairs are not held
-against each other.
+the same if they are exchanged. ``same``, (n, n) bool and symmetric, is true where two rows mean the same: they are not
+held against each other.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["Mining", "info_nce", "sigmoid_loss", "triplet_loss"]
+__all__ = ["Duplicates", "Mining", "info_nce", "sigmoid_loss", "triplet_loss"]
 
 Mining = Literal["all", "semi-hard", "hardest"]
+Duplicates = Literal["left out", "partners"]
 
 
-def info_nce(queries: Tensor, gallery: Tensor, temperature: float | Tensor, same: Tensor | None = None) -> Tensor:
+def info_nce(
+    queries: Tensor,
+    gallery: Tensor,
+    temperature: float | Tensor,
+    same: Tensor | None = None,
+    *,
+    duplicates: Duplicates = "left out",
+) -> Tensor:
     r"""Symmetric InfoNCE: each row should find its partner among all rows of the batch, both ways.
 
     :math:`-\tfrac{1}{2n}\sum_i \log\frac{e^{s_{ii}/\tau}}{\sum_j e^{s_{ij}/\tau}} + \log\frac{e^{s_{ii}/\tau}}{\sum_j
@@ -27,15 +35,23 @@ def info_nce(queries: Tensor, gallery: Tensor, temperature: float | Tensor, same
     Args:
         queries, gallery: (n, d), rows of length 1, row i of one belonging to row i of the other.
         temperature: the scale :math:`\tau`; smaller looks harder at the closest wrong answers.
-        same: (n, n) bool, true where two rows mean the same; such pairs are not held against each other.
+        same: (n, n) bool, true where two rows mean the same.
+        duplicates: leave such pairs out of the sum over j, or count them as ``"partners"``: the mean over all partners
+            takes the place of the one.
 
     References:
-        van den Oord et al. (2018), arXiv:1807.03748; symmetric: Radford et al. (2021), arXiv:2103.00020.
+        van den Oord et al. (2018), arXiv:1807.03748; symmetric: Radford et al. (2021), arXiv:2103.00020; with several
+        partners: Khosla et al. (2020), arXiv:2004.11362.
     """
+    if duplicates not in get_args(Duplicates):
+        raise ValueError(f"duplicates must be 'left out' or 'partners', got {duplicates!r}")
     logits = queries @ gallery.T / temperature  # (n, n)
-    if same is not None:
-        logits = logits.masked_fill(same & ~_partners(logits), -torch.inf)
     target = torch.arange(len(logits), device=logits.device)
+    if same is not None and duplicates == "partners":
+        target = (same | _partners(logits)).to(logits)  # symmetric, so it serves both ways
+        target = target / target.sum(dim=1, keepdim=True)
+    elif same is not None:
+        logits = logits.masked_fill(same & ~_partners(logits), -torch.inf)
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 

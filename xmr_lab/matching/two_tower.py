@@ -14,7 +14,7 @@ from tqdm.auto import trange
 
 from xmr_lab._validation import check_pairs, check_view, require_fitted
 
-from .losses import Mining, info_nce, sigmoid_loss, triplet_loss
+from .losses import Duplicates, Mining, info_nce, sigmoid_loss, triplet_loss
 
 __all__ = ["TwoTower"]
 
@@ -49,6 +49,7 @@ class TwoTower:
         hidden: width of each tower's hidden layer, or of several; 0 leaves the towers linear.
         loss: `info_nce`, `sigmoid_loss` or `triplet_loss`.
         temperature: of the first two losses; its logarithm is trained from this value.
+        duplicates: what `info_nce` makes of rows of the same concept.
         margin, mining: of the triplet loss.
         epochs, batch_size, learning_rate, weight_decay, dropout: of the AdamW training, cosine schedule.
         patience: stop when the loss on ``validation`` has not fallen for so many epochs; the best epoch is kept.
@@ -66,6 +67,7 @@ class TwoTower:
         hidden: int | tuple[int, ...] = 0,
         loss: Loss = "info_nce",
         temperature: float = 0.07,
+        duplicates: Duplicates = "left out",
         margin: float = 0.2,
         mining: Mining = "all",
         epochs: int = 60,
@@ -80,12 +82,14 @@ class TwoTower:
         if loss not in get_args(Loss) or mining not in get_args(Mining):
             raise ValueError(f"loss must be one of {get_args(Loss)} and mining of {get_args(Mining)}, "
                              f"got {loss!r} and {mining!r}")  # fmt: skip
+        if duplicates not in get_args(Duplicates):
+            raise ValueError(f"duplicates must be one of {get_args(Duplicates)}, got {duplicates!r}")
         if not (temperature > 0 and margin > 0):
             raise ValueError(f"temperature and margin must be positive, got {temperature} and {margin}")
         if batch_size < 2:
             raise ValueError(f"each loss compares with other rows: batch_size must be at least 2, got {batch_size}")
         self.dim, self.hidden, self.temperature, self.epochs = dim, hidden, temperature, epochs
-        self.loss, self.margin, self.mining = loss, margin, mining
+        self.loss, self.duplicates, self.margin, self.mining = loss, duplicates, margin, mining
         self.batch_size, self.learning_rate, self.weight_decay = batch_size, learning_rate, weight_decay
         self.dropout, self.patience, self.seed, self.progress = dropout, patience, seed, progress
 
@@ -132,7 +136,7 @@ class TwoTower:
                     return triplet_loss(ends[0], ends[1], same, margin=self.margin, mining=self.mining)
                 if self.loss == "sigmoid":
                     return sigmoid_loss(ends[0], ends[1], log_temperature.exp(), bias, same)
-                return info_nce(ends[0], ends[1], log_temperature.exp(), same)
+                return info_nce(ends[0], ends[1], log_temperature.exp(), same, duplicates=self.duplicates)
 
             self.history_: list[dict[str, float]] = []
             best, waited, kept = np.inf, 0, None
