@@ -1,13 +1,16 @@
 """The command line, run for real; errors are one clear line."""
 
+import io
 import json
 import subprocess
 import sys
+import time
+import warnings
 
 import pytest
 
 from xmr_lab import runner
-from xmr_lab.cli import main
+from xmr_lab.cli import _patience, main
 
 
 @pytest.mark.parametrize("text", ["seed", "=3", "a b=1"])
@@ -97,6 +100,32 @@ def test_a_closed_pipe_is_no_error():
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_warnings_for_users_are_one_line(monkeypatch, capsys):
+    def warn(number):
+        warnings.warn("the file is damaged", stacklevel=2)
+        return "done"
+
+    monkeypatch.setattr(runner, "describe_parameters", warn)
+    assert main(["params", "14"]) == 0
+    assert capsys.readouterr().err == "xmr-lab: warning: the file is damaged\n"
+
+
+@pytest.mark.parametrize(("terminal", "said"), [(True, "Loading the models"), (False, "")])
+def test_whoever_looks_on_is_told_what_takes_so_long(monkeypatch, terminal, said):
+    stream = io.StringIO()
+    stream.isatty = lambda: terminal
+    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.delenv("XMR_PROGRESS", raising=False)
+    with _patience(0.01):
+        time.sleep(0.2)
+    assert stream.getvalue().startswith(said) and bool(stream.getvalue()) == terminal
+
+
+def test_search_loads_no_more_than_it_needs():
+    code = "import sys, xmr_lab.search; assert not {'nbformat', 'transformers', 'matplotlib'} & {*sys.modules}"
+    subprocess.check_call([sys.executable, "-c", code])
 
 
 def test_help_is_quick_to_load():

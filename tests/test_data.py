@@ -275,7 +275,7 @@ SILENCE = np.zeros(16_000, np.float32)
 NOISE = np.random.default_rng(0).normal(scale=0.1, size=160_000).astype(np.float32)
 BROKEN = {
     "empty.png": (b"", "is empty"),
-    "half.png": ("a.png", "truncated|cannot be decoded|not a picture"),
+    "half.png": ("a.png", "cut short or damaged"),
     "half.wav": (wav(SILENCE)[:30_000], "cut short"),
     "half.ogg": (Audio(NOISE, 16_000).to_bytes()[:-9_000], "cut short"),
     "sound.png": (wav(SILENCE), "its content is a sound"),

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -137,6 +138,25 @@ def test_files_are_checked_once(folder, monkeypatch):
     assert looked[3:] == ["1.png"]
 
 
+def test_broken_files_are_looked_at_again(folder, monkeypatch):
+    load_stamps().images[0].save(folder / "a.png")
+    for reason, left_out in (("is odd", 1), (None, 0)):
+        monkeypatch.setattr(module, "fault", lambda modality, path, reason=reason: reason)
+        with FolderIndex(folder).open() as index:
+            assert len(index.load("skip").left_out) == left_out
+
+
+def test_whoever_waits_is_told_so(folder, capsys):
+    first = FolderIndex(folder)
+    with first.open():
+        second = threading.Thread(target=embedded, args=(folder, Counting()))
+        second.start()
+        second.join(timeout=2.5)
+        assert second.is_alive()
+    second.join(timeout=20)
+    assert not second.is_alive() and "Waiting for another process" in capsys.readouterr().err
+
+
 # --- the command ---------------------------------------------------------------------------------
 
 
@@ -186,6 +206,15 @@ def test_broken_files_stop_the_command_unless_they_may_be_left_out(mixed, capsys
     (mixed / "图1.png").write_bytes(whole)  # mended
     (mixed / "图2.png").unlink()
     assert main(["index", str(mixed)]) == 0 and "pictures: 2, of which 1 computed" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_not_utf8_is_listed_and_can_be_left_out(mixed, capsys):
+    os.rename(mixed / "图1.png", os.fsencode(mixed) + b"/\xff.png")
+    assert main(["index", str(mixed)]) == 2 and "its name is not UTF-8; rename it" in capsys.readouterr().err
+    assert main(["index", str(mixed), "--skip-broken"]) == 0
+    said = capsys.readouterr().out
+    assert "pictures: 2" in said and "captions: 1" in said
 
 
 @pytest.mark.parametrize("make", [lambda place: None, lambda place: place.mkdir(), lambda place: place.write_text("")])

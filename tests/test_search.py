@@ -1,8 +1,10 @@
 """Search with texts, pictures and sounds, alone and together, in Stamps and in a folder of one's own."""
 
 import re
+from unicodedata import east_asian_width
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,8 +13,9 @@ from PIL import Image
 from xmr_lab.cli import main
 from xmr_lab.data import Audio, load_folder, load_stamps
 from xmr_lab.search import FolderIndex, Searcher, read_queries, read_query
-from xmr_lab.search.page import page
+from xmr_lab.search.page import page, tile
 from xmr_lab.search.searcher import combined
+from xmr_lab.search.table import table_lines
 
 LION, APPLE = "animals/mammals/cats/lion", "food/fruit/apple_red"
 
@@ -141,6 +144,64 @@ def test_speech_stands_in_for_a_caption_that_is_not_there(stamps, tmp_path):
     assert found["lion"].startswith("speech (es) +") and found["both"].startswith("caption")  # though it says so
 
 
+# --- in which language ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "language"),
+    [
+        ("红苹果", "zh_CN"),
+        ("红苹果的照片", "zh_CN"),
+        ("una manzana roja", "es"),
+        ("ein roter Apfel", "de"),
+        ("красное яблоко", "ru"),
+        ("تفاحة حمراء", "ar"),
+        ("りんご", "ja"),
+        ("a red apple", "en"),
+        ("an apple on a bicycle, photographed", "en"),
+        ("beach", "en"),  # a word of Irish too
+        ("a b -x", ""),
+        ("ಠ_ಠ", ""),
+        ("🍎 3", ""),
+        ("\0", ""),
+    ],
+)
+def test_the_language_of_a_text_is_found_by_its_words(searcher, text, language):
+    assert searcher.bridges.texts.language_of(text)[0] == language
+
+
+@pytest.mark.parametrize("text", ["红苹果", "una manzana roja", "красное яблоко"])
+def test_a_text_in_another_language_finds_pictures_too(text):
+    found = Searcher(through=["picture"]).find(text, k=3)
+    assert APPLE in set(found.table["id"])
+    assert re.match(r"The text '.*' is read as (zh_CN|es|ru), by what Stamps has", found.notes[0])
+
+
+def test_what_is_not_known_in_a_language_is_named_and_what_is_of_none_is_read_as_english(searcher):
+    (said,) = searcher.find("Haus am qwertz", k=1).notes
+    assert said.endswith("is read as de, by what Stamps has in that language; not known: qwertz.")
+    (said,) = searcher.find("ಠಠಠ", k=1).notes
+    assert "is read as English, since" in said
+    assert searcher.find("a red apple", k=1).notes == ()
+
+
+def test_sentences_of_several_languages_lie_where_english_ones_do(searcher, stamps):
+    texts = searcher.bridges.texts
+    mixed = ["A lion.", "Un león.", "一头狮子。", "A lion."]
+    vectors = texts.encode(mixed, progress=False)
+    assert vectors.shape == (4, 384) and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    near = vectors @ texts.english.encode(["A lion.", "A telephone."], progress=False).T
+    assert (near[:, 0] > near[:, 1] + 0.3).all() and np.array_equal(vectors[0], vectors[3])
+
+
+def test_a_folder_with_captions_in_chinese_is_searched_in_chinese_and_english(tmp_path, stamps):
+    for i, id in enumerate([LION, APPLE, "animals/birds/owl"]):
+        (tmp_path / f"{i}.txt").write_text(stamps[id].texts["zh_CN"], "utf-8")
+    searcher = Searcher(load_folder(tmp_path))
+    for text in ("苹果", "an apple"):
+        assert searcher.search(text, k=1)["id"].tolist() == ["1"]
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 
@@ -180,6 +241,14 @@ def test_a_query_is_read_as_what_it_names(tmp_path):
         read_query("missing.png")
     with pytest.raises(ValueError, match="empty"):
         read_query("  ")
+    with pytest.raises(ValueError, match="nothing is fetched"):
+        read_query("https://example.org/a.png")
+    with pytest.raises(ValueError, match="is a folder"):
+        read_query(str(tmp_path))
+    with pytest.raises(ValueError, match="is not UTF-8"):
+        read_query("\udcff word")
+    for text in ("and/or", "~nobody at all", "x\0y"):
+        assert read_query(text) == text
     assert read_query("costs 3.50 " * 100).startswith("costs")
 
 
@@ -189,7 +258,7 @@ def test_a_query_is_read_as_what_it_names(tmp_path):
         ("empty.png", b"", "is empty"),
         ("text.png", b"not a picture", "not a picture that can be decoded"),
         ("sound.png", b"OggS" + bytes(99), "its content is a sound"),
-        ("half.wav", b"RIFF\xff\x00\x00\x00WAVEfmt ", "not a sound that can be decoded"),
+        ("half.wav", b"RIFF\xff\x00\x00\x00WAVEfmt ", "is cut short: its end is missing"),
         ("letter.docx", b"PK", "of a kind that is not read; those that are: .bmp"),
     ],
 )
@@ -239,6 +308,52 @@ def test_hostile_captions_are_only_text(stamps, tmp_path, search):
     assert status == 0 and "<script" not in text and not re.search(r"<[^>]*\son\w+=", re.sub(r'"[^"]*"', '""', text))
     assert text.count("&lt;script&gt;alert(1)") >= 4 and "default-src 'none'" in text
     FolderIndex(place).remove()
+
+
+def test_a_sheet_is_not_written_among_the_items(folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert main(["search", "a lion", "--in", "."]) == 2
+    assert "--out ../contact_sheet.png" in capsys.readouterr().err
+    (folder / "metadata.csv").write_text("id,image\nlion,lion.png\n", "utf-8")
+    assert main(["search", "a lion", "--in", "."]) == 0  # the table says what the items are
+
+
+def test_where_nothing_can_be_written_another_place_is_asked_for(tmp_path, capsys):
+    (tmp_path / "file").write_text("in the way")
+    assert main(["search", "a lion", "-k", "1", "--out", str(tmp_path / "file" / "x.png")]) == 2
+    assert "another place: --out PATH" in capsys.readouterr().err
+
+
+def test_parts_of_a_query_are_told_apart(searcher, stamps):
+    found = searcher.search(["a lion", stamps[LION].image], k=1)
+    assert re.fullmatch(r"text: (\w+ [+-][\d.]+(, )?)+; picture: (\w+ [+-][\d.]+(, )?)+", found["matched"].iloc[0])
+
+
+def test_white_pictures_show_on_the_sheet():
+    drawn = np.asarray(tile(Image.new("RGBA", (10, 20), "white"), 100))
+    assert drawn.shape == (100, 100, 3) and (drawn[50, 50] == 255).all() and (drawn[50, 5] < 240).all()
+
+
+@pytest.mark.parametrize("width", [0, 40, 60, 80, 120])
+def test_a_table_is_as_wide_as_the_terminal(width):
+    table = pd.DataFrame(
+        {
+            "rank": [1, 2],
+            "id": ["animals/mammals/cats/lion", "图" * 30],
+            "score": [12.5, -0.256],
+            "matched": ["caption +6.1, picture +5.0", "picture +5.0"],
+            "text": ["long " * 30, "two\nlines \x1b[31m"],
+            "nothing": ["", ""],
+        }
+    )
+    lines = table_lines(table, width)
+    assert len(lines) == 3 and "nothing" not in lines[0] and "12.50" in lines[1] and "\x1b" not in lines[2]
+    places = [sum(1 + (east_asian_width(sign) == "W") for sign in line) for line in lines]
+    assert max(places) <= (width or 1000)
+    if width:
+        assert "lion " in lines[1] and lines[1].endswith("…")
+    else:
+        assert "…" not in "".join(lines)
 
 
 def test_a_page_of_items_without_pictures_has_no_sheet(folder, search, tmp_path):

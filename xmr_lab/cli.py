@@ -6,8 +6,13 @@ import argparse
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
+from threading import Timer
+from typing import Any
 
 from xmr_lab import __version__
 
@@ -24,8 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         2
     """
     options = _parser().parse_args(argv)
+    if isinstance(sys.stdout, TextIOWrapper):  # what a terminal or file cannot hold is written as its number
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        return options.command(options)
+        with warnings.catch_warnings():
+            warnings.showwarning = _plain(warnings.showwarning)
+            return options.command(options)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -38,6 +47,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         remedy = ". What to do: xmr-lab doctor" if isinstance(error, ModuleNotFoundError) else ""
         print(f"xmr-lab: error: {error}{remedy}", file=sys.stderr)
         return 2
+
+
+def _plain(show: Callable[..., None]) -> Callable[..., None]:
+    """Warnings meant for users in a line of their own; others as ``show`` does."""
+
+    def shown(message: Warning | str, category: type[Warning], *where: Any, **rest: Any) -> None:
+        if category is UserWarning:
+            print(f"xmr-lab: warning: {message}", file=sys.stderr)
+        else:
+            show(message, category, *where, **rest)
+
+    return shown
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -120,25 +141,49 @@ def _doctor(options: argparse.Namespace) -> int:
     return doctor(as_json=options.json)
 
 
-def _search(options: argparse.Namespace) -> int:
-    from xmr_lab.search import search_command
+def _audit(options: argparse.Namespace) -> int:
+    from xmr_lab.audit import audit, read_evidence
 
-    search_command(
-        options.query,
-        folder=options.folder,
-        k=options.k,
-        out=options.out,
-        language=options.language,
-        heard_as=options.heard_as,
-        through=options.through or (),
-        skip_broken=options.skip_broken,
-    )
+    report = audit(read_evidence(options.files))
+    print(report.to_json() if options.json else report)
+    return 0 if report.ok else 1
+
+
+def _search(options: argparse.Namespace) -> int:
+    with _patience():
+        from xmr_lab.search import search_command
+
+        search_command(
+            options.query,
+            folder=options.folder,
+            k=options.k,
+            out=options.out,
+            language=options.language,
+            heard_as=options.heard_as,
+            through=options.through or (),
+            skip_broken=options.skip_broken,
+        )
     return 0
 
 
-def _index(options: argparse.Namespace) -> int:
-    from xmr_lab.search import index_command
+@contextmanager
+def _patience(seconds: float = 2) -> Iterator[None]:
+    """Say what is being done if it takes longer, to whoever is looking on."""
+    timer = Timer(
+        seconds, print, ["Loading the models; this takes some seconds …"], {"file": sys.stderr, "flush": True}
+    )
+    timer.daemon = True
+    if sys.stderr.isatty() and os.environ.get("XMR_PROGRESS") != "0":
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
+
+def _index(options: argparse.Namespace) -> int:
+    with _patience():
+        from xmr_lab.search import index_command
     index_command(options.folder, skip_broken=options.skip_broken, force=options.force, remove=options.remove)
     return 0
 
@@ -185,6 +230,12 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", help="what is installed and intact, what to do about the rest")
     doctor.add_argument("--json", action="store_true", help="for programs to read")
     doctor.set_defaults(command=_doctor)
+
+    audit = commands.add_parser("audit", help="look for what could be wrong with a retrieval experiment")
+    add = audit.add_argument
+    add("files", nargs="+", type=Path, metavar="FILE", help="Parquet, CSV, NPZ, TOML, TREC run and qrels, in any order")
+    add("--json", action="store_true", help="for programs to read")
+    audit.set_defaults(command=_audit)
 
     search = commands.add_parser("search", help="find items by text, pictures and sounds, together or alone")
     add = search.add_argument

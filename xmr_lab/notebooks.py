@@ -16,6 +16,8 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from xmr_lab import _files
+
 __all__ = [
     "ROOT",
     "clean",
@@ -66,17 +68,7 @@ def read(path: Path) -> NotebookNode:
 
 def write(content: str | bytes | NotebookNode, path: Path) -> None:
     """Write text, bytes or a notebook in one step: a reader finds the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = nbformat.writes(content) + "\n" if isinstance(content, NotebookNode) else content
-    handle, part = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
-        os.chmod(part, 0o644)
-        os.replace(part, path)
-    except BaseException:
-        os.unlink(part)
-        raise
+    _files.write(nbformat.writes(content) + "\n" if isinstance(content, NotebookNode) else content, path)
 
 
 def clean(notebook: NotebookNode) -> NotebookNode:

@@ -66,17 +66,23 @@ def fault(modality: str, path: Path) -> str | None:
         if size > LARGEST:
             return f"has {size / 1e6:.0f} MB; at most {LARGEST / 1e6:.0f} MB are read"
         return _picture_fault(path) if modality == "image" else _sound_fault(path)
-    except (OSError, ValueError, SyntaxError, soundfile.LibsndfileError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError, SyntaxError, soundfile.LibsndfileError) as error:
         kind = "picture" if modality == "image" else "sound"
-        return f"is not a {kind} that can be decoded ({_told(path, modality) or _short(error, path)})"
+        told = _told(path, modality) or _short(error, path)
+        if "truncated" in told or "unpack" in told:  # as Pillow says it
+            return "is cut short or damaged"
+        return f"is not a {kind} that can be decoded ({told})"
 
 
 def _picture_fault(path: Path) -> str | None:
-    with Image.open(path, formats=FORMATS) as image:
-        if image.width * image.height > PIXELS:
-            return f"has {image.width} x {image.height} pixels; at most {PIXELS / 1e6:.0f} million are read"
-        image.draft("RGB", (256, 256))  # a JPEG is then read to its end, but not unfolded in full
-        image.load()
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            if image.width * image.height > PIXELS:
+                return f"has {image.width} x {image.height} pixels; at most {PIXELS / 1e6:.0f} million are read"
+            image.draft("RGB", (256, 256))  # a JPEG is then read to its end, but not unfolded in full
+            image.load()
+    except Image.DecompressionBombError:
+        return f"has far too many pixels; at most {PIXELS / 1e6:.0f} million are read"
     return None
 
 

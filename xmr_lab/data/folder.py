@@ -101,7 +101,13 @@ def load_folder(
     if len(torn := table.groupby("group")["split"].nunique().loc[lambda count: count > 1]):
         raise ValueError(f"group {torn.index[0]!r} is in more than one split; a group must stay together")
     fields = [field for field in fields if any(source is not None for source in field.sources)]
-    return Collection(folder.name, table, fields, left_out=tuple(left_out))
+    name = folder.name.encode(errors="replace").decode()
+    return Collection(name, table, fields, left_out=tuple(left_out))
+
+
+def has_table(folder: Path) -> bool:
+    """Whether a table says what the items are; else all loose files are."""
+    return any((folder / name).is_file() for name in TABLES)
 
 
 def _read(folder: Path, name: str) -> tuple[pd.DataFrame, list[BrokenFile]]:
@@ -127,6 +133,9 @@ def _loose(folder: Path) -> tuple[pd.DataFrame, list[BrokenFile]]:
         for path in (Path(place) / name for name in sorted(names) if not name.startswith(".")):
             name, ending = path.relative_to(folder).as_posix(), path.suffix.lower()
             id = name.removesuffix(path.suffix)
+            if not _is_unicode(name):
+                left_out.append(BrokenFile(id, "file", name, "its name is not UTF-8; rename it"))
+                continue
             if ending in UNREAD:
                 read = ", ".join(sorted(KINDS))
                 left_out.append(BrokenFile(id, "file", name, f"this kind is not read; those that are: {read}"))
@@ -144,6 +153,10 @@ def _loose(folder: Path) -> tuple[pd.DataFrame, list[BrokenFile]]:
         )
     columns = {kind: [row.get(kind) for row in rows.values()] for kind in ("text", "image", "audio")}
     return pd.DataFrame({"id": [*rows], **columns}, dtype=object), left_out
+
+
+def _is_unicode(name: str) -> bool:
+    return not any("\ud800" <= sign <= "\udfff" for sign in name)  # how a file's name has bytes that are not UTF-8
 
 
 def _text(folder: Path, name: str) -> str:

@@ -1,7 +1,7 @@
 """What Stamps teaches the search: ways from pictures, speech and sounds to sentences, and between like and like.
 
-Everything is learned on the training items of Stamps, whatever collection is searched: a collection of one's own
-needs no pairs.
+All that is measured elsewhere is learned on the training items of Stamps, whatever collection is searched: a
+collection of one's own needs no pairs. (Other languages are learned from all captions; see `sentences`.)
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from xmr_lab.encoders.base import fingerprint_of, unit_rows
 from xmr_lab.fusion import fuse_scores, standardize_scores
 from xmr_lab.matching import ConSE, MaxSimRidge, RidgeMap
 from xmr_lab.retrieval import similarity
+
+from .sentences import Sentences
 
 __all__ = ["KINDS", "Bridges", "SpokenSentences"]
 
@@ -65,6 +67,7 @@ class Bridges:
         self.train = self.stamps.select(split="train")
         self.pictures, self.sentences = EfficientNetLite0(), MiniLM()
         self.sounds = SpeechEmbedding(pooling="mean_std")
+        self.texts = Sentences(self.stamps, self.sentences)
         self.spoken = cache(self._spoken)
 
     def _spoken(self, language: str) -> SpokenSentences:
@@ -76,10 +79,11 @@ class Bridges:
         return language
 
     def encoder(self, kind: str, language: str = "") -> tuple[Any, str]:
-        """The encoder of a kind, and which of its methods to call."""
+        """The encoder of a kind, and which of its methods to call; captions are of any language, unless in English."""
         if kind == "speech":
             return self.spoken(language), "encode"
-        plain: dict[str, Any] = {"caption": self.sentences, "picture": self.pictures, "sound": self.sounds}
+        texts = self.sentences if language == "en" else self.texts
+        plain: dict[str, Any] = {"caption": texts, "picture": self.pictures, "sound": self.sounds}
         return plain[kind], "encode" if kind == "caption" else "encode_raw"
 
     @cached_property
@@ -106,7 +110,7 @@ class Bridges:
         """(n, d) vectors of the training items of a kind: with them a score says how much better than usual it is."""
         views: dict[str, View] = {"caption": self.train.texts("en"), "picture": self.train.images}
         view = views.get(kind) or (self.train.speech(language) if kind == "speech" else self.train.sounds)
-        encoder, method = self.encoder(kind, language)
+        encoder, method = self.encoder(kind, "en" if kind == "caption" else language)
         return cached(encoder, view, method=method)
 
     def places(self, kind: str, vectors: np.ndarray) -> list[np.ndarray]:

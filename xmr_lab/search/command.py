@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from shutil import get_terminal_size
 
-import pandas as pd
-
+from xmr_lab._files import write
 from xmr_lab.data import Collection
-from xmr_lab.notebooks import write
+from xmr_lab.data.folder import has_table
 
 from .index import FolderIndex
 from .page import contact_sheet_bytes, page, query_words
 from .queries import read_queries
 from .searcher import Found, HeardAs, Query, Searcher, channels, shared_bridges
+from .table import table_lines
 
 __all__ = ["answer", "index_command", "search_command"]
+
+SHOWN = 200  # items on a contact sheet and a page, at most
 
 
 def search_command(
@@ -40,6 +44,11 @@ def search_command(
     """
     if out.suffix.lower() in (".html", ".htm", ""):
         raise ValueError(f"--out {out} names the contact sheet: let it end in .png; the page is written beside it")
+    if folder is not None and out.resolve().is_relative_to(folder.resolve()) and not has_table(folder):
+        raise ValueError(
+            f"--out {out} lies in the folder that is searched, and would be one of its items the next time; "
+            "write elsewhere, such as --out ../contact_sheet.png"
+        )
     asked = read_queries([query] if isinstance(query, str) else query)
     found, gallery = answer(
         asked, folder=folder, k=k, language=language, heard_as=heard_as, through=through, skip_broken=skip_broken
@@ -47,17 +56,26 @@ def search_command(
     _say_left_out(gallery)
     print(f"Searching {gallery.name} ({len(gallery)} items) for {query_words(asked)}")
     print(*found.notes, sep="\n", end="\n" if found.notes else "")
-    with pd.option_context("display.width", 140, "display.max_colwidth", 60):
-        print(found.table.drop(columns="position").reset_index().to_string(index=False))
-    sheet = contact_sheet_bytes(found.table, gallery, format=out.suffix[1:])
+    width = get_terminal_size(fallback=(0, 0)).columns  # 0 into a pipe
+    print(*table_lines(found.table.drop(columns="position").reset_index(), width), sep="\n", flush=True)
+    shown = replace(found, table=found.table.head(SHOWN))
+    first = f" (the first {SHOWN})" if len(found.table) > SHOWN else ""
+    sheet = contact_sheet_bytes(shown.table, gallery, format=out.suffix[1:])
     if sheet is None:
         print("None of these has a picture, so there is no contact sheet.")
     else:
-        write(sheet, out)
-        print(f"Contact sheet: {out}")
+        _write(sheet, out)
+        print(f"Contact sheet{first}: {out}")
     beside = out.with_suffix(".html")
-    write(page(asked, found, gallery, language=language), beside)
-    print(f"Page with players: {beside}")
+    _write(page(asked, shown, gallery, language=language), beside)
+    print(f"Page with players{first}: {beside}")
+
+
+def _write(content: str | bytes, path: Path) -> None:
+    try:
+        write(content, path)
+    except OSError as error:
+        raise OSError(f"cannot write {path} ({error.strerror}); another place: --out PATH") from error
 
 
 def answer(

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,14 +21,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
+from xmr_lab._files import write
 from xmr_lab._progress import progress_bar
 from xmr_lab.data import Collection, load_folder
 from xmr_lab.data.check import fault
 from xmr_lab.encoders.base import fingerprint_of
 from xmr_lab.encoders.cache import cache_folder, load_arrays, run, save_arrays
-from xmr_lab.notebooks import write
 
 __all__ = ["CHUNK", "FolderIndex"]
 
@@ -69,10 +70,16 @@ class FolderIndex:
     @contextmanager
     def open(self) -> Iterator[FolderIndex]:
         """Hold the index: another process that wants it waits."""
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"{self.folder} is {'not a folder' if self.folder.exists() else 'no such folder'}")
         try:
             self.place.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self.place / ".lock")
-            lock.acquire()
+            try:
+                lock.acquire(timeout=2)
+            except Timeout:
+                print(f"Waiting for another process that is at the index of {self.folder.name} …", file=sys.stderr)
+                lock.acquire()
         except OSError as error:
             raise OSError(f"cannot keep an index: {error}. Set XMR_CACHE to a folder that can be written to") from error
         try:
@@ -90,13 +97,13 @@ class FolderIndex:
             lock.release()
 
     def load(self, broken: Literal["raise", "skip"] = "raise") -> Collection:
-        """The folder as a collection; files that have been checked before and have not changed are not again."""
+        """The folder as a collection; files that were found whole and have not changed are not checked again."""
         files: dict[str, list] = {}
 
         def check(modality: str, path: Path) -> str | None:
             name, state = path.relative_to(self.folder).as_posix(), path.stat()
             known = self._files.get(name)
-            if known is None or known[:2] != [state.st_size, state.st_mtime_ns] or known[3] != modality:
+            if known is None or known[4] or known[:2] != [state.st_size, state.st_mtime_ns] or known[3] != modality:
                 reason = fault(modality, path)
                 digest = None if reason else hashlib.sha256(path.read_bytes()).hexdigest()
                 known = [state.st_size, state.st_mtime_ns, digest, modality, reason]
@@ -116,7 +123,7 @@ class FolderIndex:
         place = self.place / fingerprint_of(encoder.fingerprint, method)[:16]
         kept = self._read(place)
         missing = [row for key, row in {key: row for row, key in enumerate(keys)}.items() if key not in kept]
-        language = getattr(encoder, "language", "")
+        language = getattr(encoder, "language", "")  # of speech
         what = f"speech ({language})" if language else NAMES[encoder.modality]
         with progress_bar(len(missing), f"Index: {what}", True) as bar:
             for first in range(0, len(missing), CHUNK):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import html
 import io
+import warnings
 from collections.abc import Sequence
+from contextlib import suppress
+from textwrap import shorten
 
 import pandas as pd
-from PIL import Image
+from PIL import Image, ImageOps
 
 from xmr_lab.data import Audio, Collection, Item
 from xmr_lab.data.image import image_html
@@ -17,6 +20,11 @@ from .searcher import Found, Query
 __all__ = ["CARDS", "contact_sheet_bytes", "page", "query_words", "results_html"]
 
 PLAYERS = 2  # of one item at most
+GROUND = "#ececec"
+FONTS = (  # for captions in Chinese, Japanese, Korean and others, where there is one of them
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB"),
+    *("Microsoft YaHei", "SimHei", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai"),
+)
 POLICY = "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"  # nothing runs or is fetched
 STYLE = """
 :root { color-scheme: light dark }
@@ -81,7 +89,10 @@ def results_html(parts: Sequence[Query], found: Found, gallery: Collection, *, l
 
 def query_words(parts: Sequence[Query]) -> str:
     """What was asked, in words."""
-    kinds = {str: lambda part: f"“{part}”", Audio: lambda part: f"a sound of {part.seconds:.1f} s"}
+    kinds = {
+        str: lambda part: f"“{shorten(part, 200, placeholder=' …')}”",
+        Audio: lambda part: f"a sound of {part.seconds:.1f} s",
+    }
     return " + ".join(kinds.get(type(part), lambda part: "a picture")(part) for part in parts)
 
 
@@ -101,7 +112,7 @@ def _card(rank: int, row: dict, item: Item, language: str) -> str:
         f"<small>{html.escape(name)}</small>{audio.player(f'{name} of {item.id}')}"
         for name, audio in list(sounds.items())[:PLAYERS]
     ]
-    caption = f"<b>{html.escape(text)}</b>" if text else ""
+    caption = f"<b>{html.escape(shorten(text, 300, placeholder=' …'))}</b>" if text else ""
     return (
         f"<li>{picture}<div>{rank}. {caption}<small>{html.escape(str(item.id))}</small>"
         f"<small>score {row['score']:.2f}; {html.escape(row['matched'])}</small>{''.join(players)}</div></li>"
@@ -128,17 +139,39 @@ def contact_sheet_bytes(found: pd.DataFrame, gallery: Collection, *, format: str
     from xmr_lab.plots import contact_sheet, use_style
 
     items = [gallery[int(position)] for position in found["position"]]
-    pairs = [(item.image, text or item.id) for item, text in zip(items, found["text"], strict=True)]
+    texts = zip(found.index, items, found["text"], strict=True)
+    pairs = [(item.image, f"{rank}. {text or item.id}") for rank, item, text in texts]
     images = [(image, title) for image, title in pairs if image is not None]
     if not images:
         return None
-    for image, _ in images:
-        image.thumbnail((480, 480))
     use_style()
-    figure = contact_sheet([image for image, _ in images], titles=[title for _, title in images])
+    fonts = ["DejaVu Sans", *_other_fonts()] if any(max(title) > "\u04ff" for _, title in images) else ["DejaVu Sans"]
     drawn = io.BytesIO()
-    try:
-        figure.savefig(drawn, format=format)
-    finally:
-        plt.close(figure)
+    with plt.rc_context({"font.family": fonts}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a script that no font here has
+        figure = contact_sheet([tile(image) for image, _ in images], titles=[title for _, title in images])
+        try:
+            figure.savefig(drawn, format=format)
+        finally:
+            plt.close(figure)
     return drawn.getvalue()
+
+
+def _other_fonts() -> list[str]:
+    """Those of `FONTS` that are installed."""
+    from matplotlib.font_manager import findSystemFonts, fontManager
+
+    if not {font.name for font in fontManager.ttflist} & {*FONTS}:  # perhaps since matplotlib listed them
+        for path in {*findSystemFonts()} - {font.fname for font in fontManager.ttflist}:
+            with suppress(OSError, RuntimeError):
+                fontManager.addfont(path)
+    installed = {font.name for font in fontManager.ttflist}
+    return [name for name in FONTS if name in installed]
+
+
+def tile(image: Image.Image, size: int = 320) -> Image.Image:
+    """The picture in the middle of a pale grey square, on which white things can be seen too."""
+    small = ImageOps.contain(image.convert("RGBA"), (size - 16, size - 16))
+    ground = Image.new("RGBA", (size, size), GROUND)
+    ground.alpha_composite(small, ((size - small.width) // 2, (size - small.height) // 2))
+    return ground.convert("RGB")

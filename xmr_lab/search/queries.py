@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -26,17 +26,23 @@ def read_query(text: str, *, name: str = "") -> Query:
     """
     if not text.strip():
         raise ValueError("the query is empty: give a sentence, or the path of a picture or sound")
-    path = Path(text)
+    if text.lower().startswith(("http://", "https://", "ftp://", "file://")):
+        raise ValueError(f"{text!r} is an address, and nothing is fetched: download it, and give the file's path")
+    path = _path(text)
     ending = path.suffix.lower()
     if ending in PICTURES | SOUNDS:
-        if not path.is_file():
+        if not _is(path, Path.is_file):
             raise FileNotFoundError(f"no file {text!r}. To search for these words, leave out the ending {ending!r}.")
         if reason := fault("image" if ending in PICTURES else "audio", path):
             raise ValueError(f"cannot search with {name or text!r}: it {reason}")
         return decode_image(path) if ending in PICTURES else decode_audio(path)
-    if ending and _is_file(path):
+    if ending and _is(path, Path.is_file):
         read = ", ".join(sorted(PICTURES | SOUNDS))
         raise ValueError(f"{name or text!r} is a file of a kind that is not read; those that are: {read}")
+    if _is(path, Path.is_dir) and ("/" in text or "\\" in text or text in (".", "..", "~")):
+        raise ValueError(f"{text!r} is a folder. To search in it, name it with --in (in the panel: Folder)")
+    if any("\ud800" <= sign <= "\udfff" for sign in text):  # bytes that are not UTF-8
+        raise ValueError(f"the text {text!r} is not UTF-8")
     return text
 
 
@@ -67,8 +73,15 @@ def read_upload(name: str, content: bytes) -> Query:
         return read_query(str(path), name=name)
 
 
-def _is_file(path: Path) -> bool:
+def _path(text: str) -> Path:
     try:
-        return path.is_file()
+        return Path(text).expanduser()
+    except RuntimeError:  # the home of nobody who is known
+        return Path(text)
+
+
+def _is(path: Path, kind: Callable[[Path], bool]) -> bool:
+    try:
+        return kind(path)
     except (OSError, ValueError):  # too long for a name, or with what no name can hold: a text
         return False

@@ -16,6 +16,7 @@ from xmr_lab.encoders import cached
 from xmr_lab.encoders.cache import run
 
 from .bridges import KINDS, Bridges
+from .sentences import LATIN
 
 __all__ = ["Channel", "Found", "Query", "Searcher"]
 
@@ -125,14 +126,16 @@ class Searcher:
         parts = list(query) if isinstance(query, list | tuple) else [query]
         if not parts:
             raise ValueError("the query is empty: give a text, a picture or a sound")
-        evidence, notes = [], []
+        evidence: list[tuple[str, dict[str, np.ndarray]]] = []  # a kind, and scores by channel, for each part
+        notes, trusted = [], []
         for part in parts:
             kind, note = self._understood(part, heard_as)
             notes += [note] if note else []
-            evidence += [(name, trust(kind, name), scores) for name, scores in self._part_scores(kind, part).items()]
-        if not evidence:
+            evidence.append((kind, self._part_scores(kind, part)))
+            trusted += [trust(kind, name) for name in evidence[-1][1]]
+        if not trusted:
             raise ValueError("none of the items has anything that this query can be compared with")
-        fused = combined([scores for _, _, scores in evidence], [trusted for _, trusted, _ in evidence])
+        fused = combined([scores for _, by_channel in evidence for scores in by_channel.values()], trusted)
         found = np.flatnonzero(~np.isnan(fused))
         best = found[np.argsort(-fused[found], kind="stable")][:k]
         return Found(self._table(best, fused, evidence), tuple(notes))
@@ -142,9 +145,7 @@ class Searcher:
         if isinstance(part, str):
             if not part.strip():
                 raise ValueError("the text is empty")
-            strange = not part.isascii() and not any(c.isascii() and c.isalpha() for c in part)
-            note = f"The text {part!r} is read as English, the only language that the text encoder knows."
-            return "caption", note if strange else ""
+            return "caption", self._read_as(part)
         if isinstance(part, Image.Image):
             return "picture", ""
         if not isinstance(part, Audio):
@@ -159,6 +160,16 @@ class Searcher:
             kind, how = heard_as, ""
         what = f"speech{how}; in {self.language!r}, by assumption" if kind == "speech" else f"a sound effect{how}"
         return kind, f"The clip of {part.seconds:.1f} s is heard as {what}."
+
+    def _read_as(self, text: str) -> str:
+        """In which language, if that is worth saying."""
+        language, unknown = self.bridges.texts.language_of(text)
+        if language not in ("en", ""):
+            but = f"; not known: {', '.join(unknown)}" if unknown else ""
+            return f"The text {text!r} is read as {language}, by what Stamps has in that language{but}."
+        if language or text.isascii() or LATIN.search(text):
+            return ""
+        return f"The text {text!r} is read as English, since its words are in no caption of another language in Stamps."
 
     def _part_scores(self, kind: str, part: Any) -> dict[str, np.ndarray]:
         """By channel, (n_gallery,) standardised scores, NaN where an item has nothing of the kind."""
@@ -182,13 +193,18 @@ class Searcher:
         return found
 
     def _table(
-        self, best: np.ndarray, fused: np.ndarray, evidence: list[tuple[str, float, np.ndarray]]
+        self, best: np.ndarray, fused: np.ndarray, evidence: list[tuple[str, dict[str, np.ndarray]]]
     ) -> pd.DataFrame:
         items = [self.gallery[int(position)] for position in best]
         matched = []
         for position in best:
-            known = [(float(scores[position]), name) for name, _, scores in evidence if not np.isnan(scores[position])]
-            matched.append(", ".join(f"{name} {score:+.1f}" for score, name in sorted(known, reverse=True)))
+            by_part = []
+            for kind, by_channel in evidence:
+                known = [(float(s[position]), name) for name, s in by_channel.items() if not np.isnan(s[position])]
+                words = ", ".join(f"{name} {score:+.1f}" for score, name in sorted(known, reverse=True))
+                part = "text" if kind == "caption" else kind
+                by_part += [f"{part}: {words}" if len(evidence) > 1 else words] if words else []
+            matched.append("; ".join(by_part))
         columns = {
             "id": [item.id for item in items],
             "score": fused[best].round(2),
@@ -237,7 +253,8 @@ def channels(gallery: Collection, bridges: Bridges) -> list[Channel]:
             texts.setdefault(int(position), str(text))
     found = []
     if texts:
-        found.append(Channel("caption", "", Captions(dict(sorted(texts.items())), gallery.table["id"].to_numpy())))
+        captions = Captions(dict(sorted(texts.items())), gallery.table["id"].to_numpy())
+        found.append(Channel("caption", "en" if gallery is bridges.stamps else "", captions))
     if ("image", None) in gallery.fields:
         found.append(Channel("picture", "", gallery.images))
     for language in gallery.languages("audio"):
