@@ -10,7 +10,7 @@
                              lab.py lock --upgrade takes newer versions
   python3 lab.py clean       remove what runs and the book left; clean --all removes .venv, too
 
-  python3 lab.py run | refresh | params | book | data | search | index | audit | doctor
+  python3 lab.py run | refresh | params | book | data | search | index | experiment | audit | doctor
                              the commands of xmr-lab: lab.py run 14 -p seed=3, lab.py run --help
 
 Each sets up first if need be; what is in place already is not done again. The package index is pip's:
@@ -323,7 +323,7 @@ def clean(*arguments: str) -> int:
 
 
 COMMANDS = {"setup": setup, "test": test, "lab": lab, "bench": bench, "lock": lock, "clean": clean}
-OF_XMR_LAB = ("run", "refresh", "params", "book", "data", "search", "doctor")
+OF_XMR_LAB = ("run", "refresh", "params", "book", "data", "search", "index", "experiment", "audit", "doctor")
 
 
 def main(argv: "list[str]") -> int:

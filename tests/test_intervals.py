@@ -127,3 +127,47 @@ def test_holm():
     assert holm([]).shape == (0,)
     with pytest.raises(ValueError, match="between 0 and 1"):
         holm([1.2])
+
+
+@pytest.mark.parametrize("statistic", ["mean", "median"])
+def test_bca_close_to_scipy_for_groups_of_one(statistic):
+    values = np.random.default_rng(0).exponential(size=61)
+    options = {"method": "BCa", "n_resamples": 20_000, "rng": np.random.default_rng(1)}
+    want = stats.bootstrap((values,), getattr(np, statistic), **options).confidence_interval
+    got = bootstrap_interval(values, statistic=statistic, n_resamples=20_000, method="bca")
+    assert_allclose(got, want, rtol=0.03)
+    percentile = bootstrap_interval(values, statistic="mean", n_resamples=20_000)
+    assert statistic == "median" or abs(got[1] - want[1]) < abs(percentile[1] - want[1])
+
+
+def test_bca_jackknifes_groups_and_not_items():
+    """Copies of an item in its group are no evidence: the interval of the groups stays."""
+    values = np.random.default_rng(0).exponential(size=40)
+    want = bootstrap_interval(values, method="bca", n_resamples=4000)
+    got = bootstrap_interval(np.repeat(values, 3), np.repeat(np.arange(40), 3), method="bca", n_resamples=4000)
+    assert_allclose(got, want, rtol=1e-9)
+
+
+def test_bca_holds_the_truth_more_often_where_values_are_skewed():
+    """Groups of four with an exponential effect; the percentile interval lies too low."""
+    rng, groups = np.random.default_rng(0), np.repeat(np.arange(40), 4)
+    held, misses = {"bca": 0, "percentile": 0}, {"bca": 0, "percentile": 0}
+    for trial in range(400):
+        values = rng.exponential(size=40)[groups] + 0.2 * rng.normal(size=160)
+        for method in held:
+            low, high = bootstrap_interval(values, groups, n_resamples=400, method=method, rng=trial)
+            held[method] += low <= 1 <= high
+            misses[method] += high < 1
+    assert 0.90 <= held["bca"] / 400 <= 0.98 and held["bca"] > held["percentile"]
+    assert misses["bca"] < misses["percentile"]
+
+
+def test_bca_of_equal_values_is_that_value_and_it_refuses_what_it_cannot_do():
+    assert bootstrap_interval(np.zeros(9), method="bca") == (0, 0)
+    assert_allclose(bootstrap_interval(np.full(9, 0.1), method="bca"), 0.1)
+    with pytest.raises(ValueError, match="two groups"):
+        bootstrap_interval([1.0, 2.0], ["one", "one"], method="bca")
+    with pytest.raises(ValueError, match="average"):
+        bootstrap_interval(np.ones((2, 5)), method="bca")
+    with pytest.raises(ValueError, match="method must be"):
+        bootstrap_interval([1.0, 2.0], method="basic")

@@ -181,6 +181,12 @@ def _patience(seconds: float = 2) -> Iterator[None]:
         timer.cancel()
 
 
+def _experiment(options: argparse.Namespace) -> int:
+    from xmr_lab.grid.command import experiment_command
+
+    return experiment_command(options.grid, out=options.out, processes=options.processes, markdown=options.markdown)
+
+
 def _index(options: argparse.Namespace) -> int:
     with _patience():
         from xmr_lab.search import index_command
@@ -236,6 +242,14 @@ def _parser() -> argparse.ArgumentParser:
     add("files", nargs="+", type=Path, metavar="FILE", help="Parquet, CSV, NPZ, TOML, TREC run and qrels, in any order")
     add("--json", action="store_true", help="for programs to read")
     audit.set_defaults(command=_audit)
+
+    experiment = commands.add_parser("experiment", help="run a grid of methods, or what is left of it")
+    add = experiment.add_argument
+    add("grid", type=Path, metavar="GRID.toml", help="such as experiments/headline.toml")
+    add("--out", type=Path, metavar="DIR", help="folder for the results (out/experiments/NAME)")
+    add("--processes", type=_count, default=1, metavar="N", help="cells at once, each on one core (%(default)s)")
+    add("--markdown", type=Path, metavar="FILE", help="file whose block between the headline marks is rewritten")
+    experiment.set_defaults(command=_experiment)
 
     search = commands.add_parser("search", help="find items by text, pictures and sounds, together or alone")
     add = search.add_argument

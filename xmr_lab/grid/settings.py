@@ -1,0 +1,155 @@
+"""A grid as it is written down: a TOML file, read strictly, and the cells that it means."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+import tomllib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .methods import METHODS, PAIRS, TRANSFERS
+
+__all__ = ["Block", "Cell", "Grid", "read_grid"]
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One method, fitted once: budget 0 needs no pairs, -1 takes all that there are."""
+
+    pair: str
+    method: str
+    transfer: str
+    budget: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """Cells that share their axes; ``baseline`` is the ``"method/transfer"`` that the others are compared with."""
+
+    pairs: tuple[str, ...]
+    methods: tuple[str, ...]
+    transfers: tuple[str, ...]
+    budgets: tuple[int, ...]
+    baseline: str
+
+
+@dataclass(frozen=True)
+class Grid:
+    """An experiment: blocks of cells, the number of paired seeds, the split that is judged, the language of speech."""
+
+    name: str
+    blocks: tuple[Block, ...]
+    seeds: int = 10
+    judged: str = "test"
+    language: str = "es"
+
+    @property
+    def config_hash(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def baselines(self) -> dict[str, str]:
+        """``"method/transfer"`` by pair."""
+        return {pair: block.baseline for block in self.blocks for pair in block.pairs}
+
+    def cells(self) -> list[Cell]:
+        """All cells in order, chance first; what does not apply to a pair is left out."""
+        found = {Cell(pair, "chance", "none", 0, 0): None for block in self.blocks for pair in block.pairs}
+        for block in self.blocks:
+            for pair in block.pairs:
+                for name in block.methods:
+                    method = METHODS[name]
+                    if pair not in method.pairs:
+                        continue
+                    if method.transfers[0] == "none":
+                        found[Cell(pair, name, "none", 0, 0)] = None
+                        continue
+                    for transfer in block.transfers:
+                        if transfer not in method.transfers or (transfer == "names" and pair != "image-text"):
+                            continue
+                        for budget in block.budgets:
+                            found.update({Cell(pair, name, transfer, budget, s): None for s in range(self.seeds)})
+        return list(found)
+
+
+def read_grid(path: Path | str) -> Grid:
+    """Read a grid from a TOML file (see ``experiments/headline.toml``).
+
+    Raises:
+        ValueError: for what is no TOML, an unknown key or name (with the nearest ones that exist), a wrong type.
+        OSError: if the file cannot be read.
+    """
+    path = Path(path)
+    try:
+        given = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read as TOML: {error}") from None
+    _known(path, "key", list(given), ["name", "seeds", "judged", "language", "block"])
+    blocks = given.get("block")
+    if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
+        raise ValueError(f"{path}: expected one [[block]] at least, with pairs, methods, transfers, budgets, baseline")
+    grid = Grid(
+        name=_text(path, given, "name", path.stem),
+        blocks=tuple(_block(path, block) for block in blocks),
+        seeds=_count(path, "seeds", given.get("seeds", 10)),
+        judged=_text(path, given, "judged", "test"),
+        language=_text(path, given, "language", "es"),
+    )
+    _known(path, "judged", [grid.judged], ["validation", "test"])
+    if not grid.name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"{path}: name must be made of letters, digits, - and _, got {grid.name!r}")
+    pairs = [pair for block in grid.blocks for pair in block.pairs]
+    if twice := {pair for pair in pairs if pairs.count(pair) > 1}:
+        raise ValueError(f"{path}: {', '.join(sorted(twice))} stands in more than one block")
+    return grid
+
+
+def _block(path: Path, given: dict[str, Any]) -> Block:
+    keys = ["pairs", "methods", "transfers", "budgets", "baseline"]
+    _known(path, "key", list(given), keys)
+    if missing := [key for key in keys if key not in given]:
+        raise ValueError(f"{path}: a [[block]] lacks {', '.join(missing)}")
+    names = {key: _texts(path, key, given[key]) for key in keys[:3]}
+    for key, known in (("pairs", PAIRS), ("methods", METHODS), ("transfers", TRANSFERS)):
+        _known(path, key, names[key], list(known))
+    budgets = given["budgets"]
+    if not isinstance(budgets, list) or not budgets:
+        raise ValueError(f'{path}: budgets must be a list such as [20, 50, "all"], got {budgets!r}')
+    counts = tuple(-1 if budget == "all" else _count(path, "budgets", budget, least=5) for budget in budgets)
+    baseline = _text(path, given, "baseline", "")
+    method, _, transfer = baseline.partition("/")
+    _known(path, "baseline: method", [method], names["methods"])
+    _known(path, "baseline: transfer", [transfer], list(METHODS[method].transfers))
+    pairs, methods, transfers = (tuple(names[key]) for key in keys[:3])
+    return Block(pairs, methods, transfers, counts, baseline)
+
+
+def _known(path: Path, what: str, given: list[str], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=2)
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ValueError(f"{path}: {what} {name!r} is unknown{hint} There are: {', '.join(known)}")
+
+
+def _text(path: Path, given: dict[str, Any], key: str, default: str) -> str:
+    value = given.get(key, default)
+    if not isinstance(value, str):
+        raise ValueError(f"{path}: {key} must be a text, got {value!r}")
+    return value
+
+
+def _texts(path: Path, key: str, value: object) -> list[str]:
+    if not isinstance(value, list) or not value or not all(isinstance(each, str) for each in value):
+        raise ValueError(f"{path}: {key} must be a list of texts, at least one, got {value!r}")
+    return value
+
+
+def _count(path: Path, key: str, value: object, *, least: int = 1) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ValueError(f"{path}: {key} must hold whole numbers of {least} or more, got {value!r}")
+    return value
