@@ -82,7 +82,10 @@ def _collect(stage: Path, sources: Path, notebooks: Path, executed: Path) -> Non
     sections, effects = [_EXPECTED_PAGE], [_EFFECTS_PAGE]
     for number, path in find_notebooks(notebooks).items():
         notebook = _latest(path, executed / path.name)
-        write(for_readers(notebook), stage / "notebooks" / path.name)
+        page = for_readers(notebook)
+        for cell in page.cells:
+            cell.source = cell.source.replace("](../book/", "](../")  # here the book's own pages lie one folder up
+        write(page, stage / "notebooks" / path.name)
         sections.append(_expected_section(number, path.stem, notebook))
         if found := effects_of(notebook):
             effects.append(_section(path.stem, format_effects(found).reset_index()))
