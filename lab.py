@@ -261,9 +261,10 @@ def setup(*arguments: str) -> int:
 def test(*arguments: str) -> int:
     ensure()
     # two processes of one thread each, as in the runner: at these sizes two threads mostly wait for each other
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    # and no bars, which nbval would take for output where nothing is cached yet
+    settings = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "XMR_PROGRESS": "0"}
     processes = ["-n", str(min(2, os.cpu_count() or 1)), "--dist", "loadscope"]  # a notebook stays in one
-    return call([PYTHON, "-m", "pytest", *processes, "--nbval-lax", "--nbval-current-env", *arguments], threads)
+    return call([PYTHON, "-m", "pytest", *processes, "--nbval-lax", "--nbval-current-env", *arguments], settings)
 
 
 def lab(*arguments: str) -> int:
