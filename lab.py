@@ -197,11 +197,14 @@ def uv_settings() -> "dict[str, str]":
 
     uv does not read pip's configuration, and behind a firewall that is where the index stands.
     """
-    listed = subprocess.check_output([PYTHON, "-m", "pip", "config", "list"]).decode("utf-8", "replace")
-    pip = dict(re.findall(r"^\S*?\.([a-z-]+)='(.*)'\r?$", listed, re.MULTILINE))
+    pip = dict(re.findall(r"^\S*?\.([a-z-]+)='(.*)'\r?$", pip_says("config", "list"), re.MULTILINE))
+    extra = pip.get("extra-index-url", "")
+    if extra:  # uv would look there first, and take a wheel for any machine before the one for this machine
+        default = re.search(r"\(default (\S+?)\)", pip_says("install", "--help"))
+        extra = " ".join(filter(None, [pip.get("index-url") or (default and default[1]), extra]))
     settings = {
         "UV_DEFAULT_INDEX": pip.get("index-url"),
-        "UV_INDEX": pip.get("extra-index-url"),
+        "UV_INDEX": extra,
         "UV_INDEX_STRATEGY": "unsafe-best-match",  # as pip chooses
         "UV_COMPILE_BYTECODE": "1",  # as pip does: half a minute once, and every start is seconds shorter
         "UV_OFFLINE": pip.get("no-index"),  # uv has no variable for "only from these folders"
@@ -210,6 +213,11 @@ def uv_settings() -> "dict[str, str]":
         "SSL_CERT_FILE": pip.get("cert"),
     }
     return {name: value for name, value in settings.items() if value and name not in os.environ}
+
+
+def pip_says(*arguments: str) -> str:
+    wide = {**os.environ, "COLUMNS": "1000"}  # or its help breaks lines
+    return subprocess.check_output([PYTHON, "-m", "pip", *arguments], env=wide).decode("utf-8", "replace")
 
 
 @contextlib.contextmanager

@@ -195,6 +195,11 @@ def test_uv_is_told_what_pip_is_configured_to_use(lab, monkeypatch):
     settings = driver.uv_settings()
     assert settings["UV_FIND_LINKS"] == "/wheels,/more"
     assert settings["UV_DEFAULT_INDEX"] == "http://127.0.0.1:9/simple"
+    assert "UV_INDEX" not in settings
+    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "file:///more/simple")  # pip asks it after the other one
+    assert driver.uv_settings()["UV_INDEX"] == "http://127.0.0.1:9/simple file:///more/simple"
+    monkeypatch.delenv("PIP_INDEX_URL")
+    assert len(driver.uv_settings()["UV_INDEX"].split()) == 2
     monkeypatch.setenv("UV_FIND_LINKS", "/mine")
     assert "UV_FIND_LINKS" not in driver.uv_settings()
 
