@@ -4,6 +4,7 @@
 what can be compared.
 """
 
+from .features import load_features
 from .methods import METHODS, PAIRS, TRANSFERS
 from .run import GridRun, run_grid
 from .settings import Grid, read_grid
@@ -16,6 +17,7 @@ __all__ = [
     "Grid",
     "GridRun",
     "headline_table",
+    "load_features",
     "read_grid",
     "rewrite_block",
     "run_grid",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,54 +11,46 @@ import pandas as pd
 
 from xmr_lab import metrics
 
-from .features import Features, load_features
+from .features import Features
 from .methods import METHODS, Labelled, Scorer, parts_of
 from .settings import Cell
 
 __all__ = ["KS", "run_cell"]
 
 KS = (1, 5, 10)
+SETS = {"precision": metrics.precision_at_k, "recall": metrics.recall_at_k, "F1": metrics.f1_at_k}  # of a list of ten
 
 
-def run_cell(cell: Cell, *, judged: str, language: str) -> pd.DataFrame:
+def run_cell(cell: Cell, features: Features, *, judged: str) -> pd.DataFrame:
     """Every query of one cell, with what validation chose and the seconds it took.
 
     The seed draws the labelled pairs, the same for every method; smaller budgets are part of larger ones. Of several
     settings the one with the best mean reciprocal rank on the validation split is taken.
 
     Raises:
-        ValueError: if there are fewer training pairs than the budget.
+        ValueError: if there are fewer training pairs than the budget, or none to choose or to judge by.
     """
-    features = load_features(language)
     asked, offered = parts_of(cell.pair)
     train = features.items((*asked, offered), "train")
     budget = len(train) if cell.budget < 0 else cell.budget
     if budget > len(train):
         raise ValueError(f"{cell.pair} has {len(train)} training pairs; the budget is {budget}")
+    for split in ("validation", judged):
+        if not len(features.items((*asked, offered), split)):
+            raise ValueError(f"{cell.pair} has no pairs in the split {split}")
     rows = np.sort(np.random.default_rng(cell.seed).permutation(train)[:budget])
-    seed = cell.seed if METHODS[cell.method].drawn or cell.transfer == "unpaired" else 0
-    found = _fitted(cell.pair, cell.method, cell.transfer, tuple(rows.tolist()), seed, judged, language)
-    return found.assign(method=cell.method, transfer=cell.transfer, pair=cell.pair, budget=budget, seed=cell.seed)
-
-
-@lru_cache(maxsize=4)  # with all training pairs, seeds may make no difference
-def _fitted(
-    pair: str, method: str, transfer: str, rows: tuple[int, ...], seed: int, judged: str, language: str
-) -> pd.DataFrame:
-    features, settings = load_features(language), METHODS[method].settings
-    asked, offered = parts_of(pair)
-    started = time.perf_counter()
-    others = np.setdiff1d(features.items((*asked, offered), "train"), rows)
-    given = Labelled(features, pair, np.array(rows, np.int64), others, transfer, seed)
-    fits = [METHODS[method].fit(given, **setting) for setting in settings]
+    settings, started = METHODS[cell.method].settings, time.perf_counter()
+    given = Labelled(features, cell.pair, rows, np.setdiff1d(train, rows), cell.transfer, cell.seed)
+    fits = [METHODS[cell.method].fit(given, **setting) for setting in settings]
     best = 0
     if len(fits) > 1:
         at = features.items((*asked, offered), "validation")
         best = int(np.argmax([_validated(features, fit, at) for fit in fits]))
     at = features.items((*asked, offered), judged)
-    table = _judged(features, fits[best](at), at, pair)
+    table = _judged(features, fits[best](at), at, cell.pair)
     chosen: dict[str, Any] = settings[best]
-    return table.assign(setting=json.dumps(chosen), n_settings=len(settings), seconds=time.perf_counter() - started)
+    table = table.assign(setting=json.dumps(chosen), n_settings=len(settings), seconds=time.perf_counter() - started)
+    return table.assign(method=cell.method, transfer=cell.transfer, pair=cell.pair, budget=budget, seed=cell.seed)
 
 
 def _validated(features: Features, fit: Scorer, at: np.ndarray) -> float:
@@ -81,6 +72,7 @@ def _judged(features: Features, scores: np.ndarray, at: np.ndarray, pair: str) -
         columns |= {"group": features.groups[at], "first_rank": metrics.first_rank(ranks)}
         columns |= {"n_relevant": ranks.n_relevant, "n_gallery": len(at)}
         columns |= {f"hit@{k}": metrics.hit_rate_at_k(ranks, k) for k in KS}
+        columns |= {f"{name}@{KS[-1]}": metric(ranks, KS[-1]) for name, metric in SETS.items()}
         columns |= {name: getattr(metrics, name)(ranks) for name in ("reciprocal_rank", "average_precision")}
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True)

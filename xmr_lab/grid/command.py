@@ -7,8 +7,9 @@ from pathlib import Path
 
 from xmr_lab._files import write
 
+from .methods import METHODS, TRANSFERS
 from .run import run_grid
-from .settings import read_grid
+from .settings import Grid, read_grid
 from .summary import headline_table, rewrite_block, summarize
 
 __all__ = ["experiment_command"]
@@ -27,17 +28,28 @@ def experiment_command(path: Path, *, out: Path | None, processes: int, markdown
     print(f"hit@10; p by Holm within a pair; split {run.table['split_hash'].iat[0]}, grid {grid.config_hash}")
     print(f"{len(run.costs)} cells, {run.kept} of them kept from before; in {out.resolve()}")
     if markdown:
+        shown = headline_table(summary, grid.headline, baseline=baselines)
         command = f"`python3 lab.py experiment {path} --markdown {markdown}`"
-        rewrite_block(markdown, f"{headline_table(summary)}\n\n{caption(grid.seeds, grid.judged)} Made by {command}.")
+        rewrite_block(markdown, f"{shown}\n\n{caption(grid)} Made by {command}.\n\n{legend(grid)}")
     for row in run.failures.to_dict("records"):
         where = ", ".join(f"{key} {value}" for key, value in row.items() if key != "error")
         print(f"xmr-lab: failed: {where}: {row['error']}", file=sys.stderr)
     return 1 if len(run.failures) else 0
 
 
-def caption(seeds: int, judged: str) -> str:
+def caption(grid: Grid) -> str:
     """What the numbers of the headline table are."""
     return (
-        f"Hit rate @10 on the {judged} split, mean of {seeds} seeds and of both directions, with 95 % BCa intervals "
-        "over groups of similar items; difference from the pair's baseline, * where p < 0.05 after Holm's correction."
+        f"Hit rate @10 (is a right answer among the first ten?) on the {grid.judged} split, for ↔ the mean of both "
+        "directions, with 95 % bootstrap intervals over groups of similar items. * is p < 0.05 after Holm's correction "
+        "for all comparisons of a pair, at every budget. What is drawn at random was run with "
+        f"{grid.seeds} seeds, and the intervals draw seeds as well; with all pairs, most systems draw nothing."
     )
+
+
+def legend(grid: Grid) -> str:
+    """What the systems of the headline table are, as a Markdown list."""
+    shown = [name.split("/") for name in grid.headline] or [[cell.method, cell.transfer] for cell in grid.cells()]
+    methods, transfers = (list(dict.fromkeys(column)) for column in zip(*shown, strict=True))
+    lines = [f"- *{name.replace('_', ' ')}*: {METHODS[name].about}" for name in methods if name != "chance"]
+    return "\n".join([*lines, *(f"- *{name}*: {TRANSFERS[name]}" for name in transfers if name != "none")])

@@ -22,6 +22,7 @@ from xmr_lab.matching import (
 )
 from xmr_lab.transfer import PairPropagation, SelfTraining
 
+from .baselines import category, chance, popular
 from .features import Features
 
 __all__ = ["METHODS", "PAIRS", "TRANSFERS", "Labelled", "Method", "parts_of"]
@@ -118,10 +119,6 @@ def _components(given: Labelled) -> int:
     return min(64, *(len(np.unique(view[given.rows], axis=0)) - 1 for view in given.views()))
 
 
-def _chance(given: Labelled) -> Scorer:
-    return lambda at: np.zeros((len(at), len(at)))
-
-
 def _conse(given: Labelled) -> Scorer:
     features = given.features
     conse = ConSE(features.names, top=len(features.names), sharpness=0.5)
@@ -135,22 +132,31 @@ def _semantic(given: Labelled) -> Scorer:
     return lambda at: model.scores(features.classes[at], features.vectors["text"][at])
 
 
-def _recipe(given: Labelled) -> Scorer:
+def _curved(given: Labelled) -> Scorer:
+    image, text = given.views()
+    kernel = KernelRidgeMap(0.1, gamma=2).fit(image[given.rows], text[given.rows])
+    return lambda at: kernel.transform(image[at]) @ kernel.transform(text[at], view=1).T
+
+
+def _walked(given: Labelled) -> Scorer:
     features, rows = given.features, given.rows
     image, text = given.views()
-    kernel = KernelRidgeMap(0.1, gamma=2).fit(image[rows], text[rows])
     links = np.sqrt(features.classes)
     graph = CrossModalGraph().fit(image[rows], text[rows], anchors=features.names, links=links[rows])
-    semantic = _semantic(given)
 
     def scores(at: np.ndarray) -> np.ndarray:
         there = graph.scores(image[at], text[at], links=links[at])
         back = graph.scores(text[at], image[at], view=1, links=links[at]).T
-        walked = np.log(np.maximum(there, 1e-12)) + np.log(np.maximum(back, 1e-12))
-        mapped = kernel.transform(image[at]) @ kernel.transform(text[at], view=1).T
-        return fuse_scores([mapped, semantic(at), walked])
+        return np.log(np.maximum(there, 1e-12)) + np.log(np.maximum(back, 1e-12))
 
     return scores
+
+
+def _recipe(given: Labelled, *, without: str = "") -> Scorer:
+    """Three ways of scoring, added; for the ablation, ``without`` one of kernel, semantic and graph."""
+    ways = {"kernel": _curved, "semantic": _semantic, "graph": _walked}
+    parts = [fit(given) for name, fit in ways.items() if name != without]
+    return lambda at: fuse_scores([part(at) for part in parts])
 
 
 def _frames(features: Features, rows: np.ndarray) -> list[np.ndarray]:
@@ -190,46 +196,60 @@ def _through_text(given: Labelled, *, only: str = "") -> Scorer:
 
 def _alone(modality: str) -> Method:
     return Method(
-        f"the {modality} of a query alone, by way of text",
+        f"through text, by the {modality} of a query alone",
         lambda given: _through_text(given, only=modality),
         pairs=[pair for pair in PAIRS[3:] if modality in parts_of(pair)[0]],
     )
 
 
+def _ablated(part: str) -> Method:
+    return Method(f"recipe without {part}", lambda given: _recipe(given, without=part), IMAGE_TEXT, ["names"])
+
+
+IMAGE_TEXT = PAIRS[:1]
 ANY = "frozen", "unpaired"
 RIDGE = [{"alpha": alpha} for alpha in (1e-3, 1e-2, 1e-1)]
 KERNEL = [{"alpha": 0.1, "gamma": 2.0}, {"alpha": 0.1, "gamma": 0.5}, {"alpha": 1.0, "gamma": 2.0}]
 STRENGTHS = [{"regularization": r} for r in (0.1, 0.3, 0.7)]
 MAXSIM = [{"alpha": 0.1, "sharpness": 4.0}, {"alpha": 0.1, "sharpness": 8.0}, {"alpha": 1.0, "sharpness": 4.0}]
-IMAGE_TEXT = PAIRS[:1]
 
 METHODS: dict[str, Method] = {
-    "chance": Method("all scores equal", _chance, PAIRS, ["none"]),
-    "conse": Method("class names (ConSE)", _conse, IMAGE_TEXT, ["none"]),
-    "semantic": Method("class names (semantic matching)", _semantic, IMAGE_TEXT, ["none"]),
-    "ridge": Method("ridge map", _matched(lambda _, **s: RidgeMap(**s)), transfers=[*ANY, "names"], settings=RIDGE),
+    "chance": Method("all scores equal", chance, PAIRS, ["none"]),
+    "popular": Method("the same typical items for every query", popular),
+    "category": Method("whether both sides are taken for one category", category),
+    "conse": Method("pictures by the names of their classes, as text (ConSE)", _conse, IMAGE_TEXT, ["none"]),
+    "semantic": Method("both sides by the classes that they are near to", _semantic, IMAGE_TEXT, ["none"]),
+    "ridge": Method(
+        "a linear map from one space to the other (ridge regression)", _matched(lambda _, **s: RidgeMap(**s)),
+        transfers=[*ANY, "names"], settings=RIDGE,
+    ),
     "kernel_ridge": Method(
-        "kernel ridge map", _matched(lambda _, **s: KernelRidgeMap(**s)), transfers=[*ANY, "names"], settings=KERNEL
+        "a curved map from one space to the other", _matched(lambda _, **s: KernelRidgeMap(**s)),
+        transfers=[*ANY, "names"], settings=KERNEL,
     ),
     "cca": Method(  # in its dual form: the covariance of 1280 columns costs more than 471 rows
-        "CCA", _matched(lambda given, **s: KernelCCA(_components(given), kernel="linear", **s)),
+        "directions in which both sides agree",
+        _matched(lambda given, **s: KernelCCA(_components(given), kernel="linear", **s)),
         transfers=[*ANY, "names"], settings=STRENGTHS,
     ),
     "kernel_cca": Method(
-        "kernel CCA", _matched(lambda given, **s: KernelCCA(_components(given), gamma=2, **s)),
+        "CCA with a kernel", _matched(lambda given, **s: KernelCCA(_components(given), gamma=2, **s)),
         transfers=[*ANY, "names"], settings=STRENGTHS,
     ),
     "two_tower": Method(
-        "two towers, InfoNCE", _matched(lambda given, **s: TwoTower(seed=given.seed, **s)),
+        "two small networks, trained together (InfoNCE)", _matched(lambda given, **s: TwoTower(seed=given.seed, **s)),
         transfers=["frozen", "names"], settings=[{"epochs": 20}, {"epochs": 60}], drawn=True,
     ),
     "propagation": Method(
-        "propagation of pairs", _matched(lambda _, **s: PairPropagation(**s)),
+        "pairs passed on between neighbours", _matched(lambda _, **s: PairPropagation(**s)),
         transfers=["unpaired"], settings=[{"k": 5}, {"k": 10}],
     ),
-    "recipe": Method("kernel ridge + semantic + graph", _recipe, IMAGE_TEXT, ["names"]),
-    "maxsim": Method("frames (MaxSim ridge)", _maxsim, PAIRS[1:3], settings=MAXSIM),
-    "through_text": Method("by way of text", _through_text, PAIRS[2:]),
+    "recipe": Method("scores of a curved map, class names and a graph, added", _recipe, IMAGE_TEXT, ["names"]),
+    "recipe_without_kernel": _ablated("kernel"),
+    "recipe_without_semantic": _ablated("semantic"),
+    "recipe_without_graph": _ablated("graph"),
+    "maxsim": Method("speech compared window by window", _maxsim, PAIRS[1:3], settings=MAXSIM),
+    "through_text": Method("all are placed among sentences; scores of several are added", _through_text, PAIRS[2:]),
     "image_alone": _alone("image"),
     "text_alone": _alone("text"),
     "speech_alone": _alone("speech"),

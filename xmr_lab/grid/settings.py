@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import json
 import tomllib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,20 @@ class Block:
 
 @dataclass(frozen=True)
 class Grid:
-    """An experiment: blocks of cells, the number of paired seeds, the split that is judged, the language of speech."""
+    """An experiment: blocks of cells, the number of paired seeds, the split that is judged, the language of speech.
+
+    ``collection`` is the folder of a collection of one's own, ``""`` means Stamps; ``skip_broken`` leaves out those of
+    its files that cannot be read. ``headline`` names the systems, as ``"method/transfer"``, of the Markdown table.
+    """
 
     name: str
     blocks: tuple[Block, ...]
     seeds: int = 10
     judged: str = "test"
     language: str = "es"
+    collection: str = ""
+    skip_broken: bool = False
+    headline: tuple[str, ...] = ()
 
     @property
     def config_hash(self) -> str:
@@ -57,7 +64,11 @@ class Grid:
         return {pair: block.baseline for block in self.blocks for pair in block.pairs}
 
     def cells(self) -> list[Cell]:
-        """All cells in order, chance first; what does not apply to a pair is left out."""
+        """All cells in order, chance first; what does not apply to a pair is left out.
+
+        With all pairs nothing is left unpaired, and for a method that draws nothing the seeds differ in nothing: the
+        first would repeat ``frozen``, and is left out; the second is run once, with seed 0.
+        """
         found = {Cell(pair, "chance", "none", 0, 0): None for block in self.blocks for pair in block.pairs}
         for block in self.blocks:
             for pair in block.pairs:
@@ -72,7 +83,10 @@ class Grid:
                         if transfer not in method.transfers or (transfer == "names" and pair != "image-text"):
                             continue
                         for budget in block.budgets:
-                            found.update({Cell(pair, name, transfer, budget, s): None for s in range(self.seeds)})
+                            if transfer == "unpaired" and budget < 0:
+                                continue
+                            seeds = self.seeds if budget > 0 or method.drawn else 1
+                            found.update({Cell(pair, name, transfer, budget, s): None for s in range(seeds)})
         return list(found)
 
 
@@ -88,7 +102,8 @@ def read_grid(path: Path | str) -> Grid:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} cannot be read as TOML: {error}") from None
-    _known(path, "key", list(given), ["name", "seeds", "judged", "language", "block"])
+    keys = [*(field.name for field in fields(Grid) if field.name != "blocks"), "block"]
+    _known(path, "key", list(given), keys)
     blocks = given.get("block")
     if not isinstance(blocks, list) or not blocks or not all(isinstance(block, dict) for block in blocks):
         raise ValueError(f"{path}: expected one [[block]] at least, with pairs, methods, transfers, budgets, baseline")
@@ -98,13 +113,28 @@ def read_grid(path: Path | str) -> Grid:
         seeds=_count(path, "seeds", given.get("seeds", 10)),
         judged=_text(path, given, "judged", "test"),
         language=_text(path, given, "language", "es"),
+        collection=_folder(path, _text(path, given, "collection", "")),
+        skip_broken=_flag(path, given, "skip_broken"),
+        headline=tuple(_texts(path, "headline", given["headline"])) if "headline" in given else (),
     )
+    known = {f"{name}/{transfer}" for name in METHODS for transfer in METHODS[name].transfers}
+    _known(path, "headline", list(grid.headline), sorted(known))
     _known(path, "judged", [grid.judged], ["validation", "test"])
     if not grid.name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"{path}: name must be made of letters, digits, - and _, got {grid.name!r}")
-    pairs = [pair for block in grid.blocks for pair in block.pairs]
-    if twice := {pair for pair in pairs if pairs.count(pair) > 1}:
-        raise ValueError(f"{path}: {', '.join(sorted(twice))} stands in more than one block")
+    run = {(cell.pair, f"{cell.method}/{cell.transfer}") for cell in grid.cells()}
+    for block in grid.blocks:
+        for pair in block.pairs:
+            if block.baseline != grid.baselines[pair]:
+                raise ValueError(f"{path}: {pair} has two baselines, {block.baseline} and {grid.baselines[pair]}")
+            if (pair, block.baseline) not in run:
+                raise ValueError(f"{path}: no block runs {block.baseline}, the baseline of {pair}")
+        for method in block.methods:
+            if not any(name.startswith(f"{method}/") and pair in block.pairs for pair, name in run):
+                raise ValueError(
+                    f"{path}: a block has no cell of {method!r}: it is for {', '.join(METHODS[method].pairs)}, "
+                    f"as {' or '.join(METHODS[method].transfers)} (unpaired: where a budget leaves items over)"
+                )
     return grid
 
 
@@ -132,7 +162,7 @@ def _known(path: Path, what: str, given: list[str], known: list[str]) -> None:
     for name in given:
         if name not in known:
             near = difflib.get_close_matches(name, known, n=2)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
+            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "."
             raise ValueError(f"{path}: {what} {name!r} is unknown{hint} There are: {', '.join(known)}")
 
 
@@ -140,6 +170,20 @@ def _text(path: Path, given: dict[str, Any], key: str, default: str) -> str:
     value = given.get(key, default)
     if not isinstance(value, str):
         raise ValueError(f"{path}: {key} must be a text, got {value!r}")
+    return value
+
+
+def _folder(path: Path, given: str) -> str:
+    """The folder, seen from where the grid lies; ``""`` stays so."""
+    if given and not (path.parent / given).is_dir():
+        raise ValueError(f"{path}: collection {given!r} is no folder; it is looked for from {path.parent.resolve()}")
+    return str((path.parent / given).resolve()) if given else ""
+
+
+def _flag(path: Path, given: dict[str, Any], key: str) -> bool:
+    value = given.get(key, False)
+    if not isinstance(value, bool):
+        raise ValueError(f"{path}: {key} must be true or false, got {value!r}")
     return value
 
 
@@ -151,5 +195,6 @@ def _texts(path: Path, key: str, value: object) -> list[str]:
 
 def _count(path: Path, key: str, value: object, *, least: int = 1) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{path}: {key} must hold whole numbers of {least} or more, got {value!r}")
+        every = ' or "all"' if key == "budgets" else ""
+        raise ValueError(f"{path}: {key} must hold whole numbers of {least} or more{every}, got {value!r}")
     return value
