@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xmr_lab.audit import CHECKS, Evidence, audit, read_evidence
-from xmr_lab.audit.claims import f1_verdict
+from xmr_lab.audit import CHECKS, Evidence, audit, f1_verdict, read_evidence
 from xmr_lab.cli import main
 
 
@@ -143,6 +142,17 @@ DEFECTS = {
     "impossible-table, counts": lambda: Evidence(
         table=pd.DataFrame({"model": ["a"], "R@1": ["0.313"]}), n_queries_printed=30
     ),
+    "impossible-table, recall": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "recall @10": ["0.74"], "hit rate @10": ["0.70"]})
+    ),
+    "impossible-table, interval": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "value": ["0.74"], "low": ["0.76"], "high": ["0.80"]})
+    ),
+    "impossible-table, MRR in shares": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "R@1": ["31.3"], "MRR": ["0.25"]})
+    ),
+    "f1-of-parts": lambda: Evidence(table=pd.DataFrame({**F1, "F1": ["0.81", "0.77"]})),
+    "ambiguous-metric": lambda: scored(reported={"accuracy": 0.9}),
     "f1-by-rounding": lambda: Evidence(table=pd.DataFrame({**F1, "F1": ["0.88", "0.77"]})),
 }
 
@@ -172,6 +182,16 @@ def sparse_space(seed):
     return Evidence(queries=queries[:50], gallery=gallery, similarity="cosine", relevant=[[i] for i in range(50)])
 
 
+def topics(seed, per_topic):
+    """A few topics, each with documents of its own, among many documents that answer none."""
+    rng = np.random.default_rng(seed)
+    topic = rng.normal(size=(20, 32))
+    found = np.repeat(topic, per_topic, axis=0) + 1.5 * rng.normal(size=(20 * per_topic, 32))
+    relevant = [list(range(per_topic * i, per_topic * (i + 1))) for i in range(20)]
+    return Evidence(queries=topic, gallery=np.vstack([found, rng.normal(size=(600, 32))]), similarity="cosine",
+                    relevant=relevant)  # fmt: skip
+
+
 def honest_metrics(seed):
     from xmr_lab import metrics
 
@@ -180,6 +200,7 @@ def honest_metrics(seed):
     reported = {
         "recall@5": metrics.recall_at_k(ranks, 5).mean(),
         "hit rate @5": metrics.hit_rate_at_k(ranks, 5).mean() * 100,
+        "hit rate @10": round(metrics.hit_rate_at_k(ranks, 10).mean() * 100),
         "mAP": round(metrics.average_precision(ranks).mean(), 3),
         "precision@10": round(metrics.precision_at_k(ranks, 10).mean(), 3),
         "our own measure": 7,
@@ -193,6 +214,8 @@ CLEAN = {
         similarity="cosine", relevant=np.eye(100 + 20 * seed, dtype=bool)) for seed in range(8)},
     **{f"large gallery {seed}": lambda seed=seed: sparse_space(seed) for seed in range(4)},
     **{f"honest metrics {seed}": lambda seed=seed: honest_metrics(seed) for seed in range(4)},
+    **{f"topics of {n}": lambda n=n: topics(n, n) for n in (1, 6, 40)},
+    "a single query": lambda: Evidence(queries=x[:1], gallery=y, similarity="cosine", relevant=[[0]]),
     "scores": scored,
     "minus infinity is a score": lambda: scored(scores=np.where(x @ y.T < -0.3, -np.inf, x @ y.T)),
     "items": lambda: Evidence(items=stock(), features=x[:90]),
@@ -208,6 +231,20 @@ CLEAN = {
     "a table": lambda: Evidence(table=pd.DataFrame({**TABLE, "MRR": ["0.44", "0.55"], "MedR": ["3", "2"]})),
     "a table in percent": lambda: Evidence(
         table=pd.DataFrame({"model": ["a"], "R@1": ["31.3"], "R@5": ["60"], "R@10": ["71.21"]})),
+    "two measures at one cut": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "hit @10": ["0.75"], "recall @10": ["0.70"], "mAP": ["0.41"]})),
+    "a table with intervals": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "value": ["0.74"], "low": ["0.70"], "high": ["0.78"]})),
+    "a table of two units": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "R@1": ["0.8"], "R@5": ["3.2"], "MRR": ["0.03"], "mAP": ["2.1"]})),
+    "several right answers": lambda: Evidence(
+        table=pd.DataFrame({"model": ["a"], "recall @1": ["0.20"], "recall @10": ["0.45"], "MedR": ["3"],
+                            "MRR": ["0.75"]}), n_queries_printed=30),
+    "a classifier": lambda: Evidence(
+        table=pd.DataFrame({"accuracy": ["0.97"], "precision": ["0.60"], "recall": ["0.50"], "F1": ["0.55"]})),
+    "a classifier without precision": lambda: Evidence(
+        table=pd.DataFrame({"accuracy": ["0.97"], "recall": ["0.50"], "F1": ["0.55"], "p": ["0.03"]})),
+    "rows with names": lambda: Evidence(table=pd.DataFrame(TABLE).set_index("model")),
     "counts": lambda: Evidence(table=pd.DataFrame({"model": ["a"], "R@1": ["0.313"]}), n_queries_printed=198),
     "F1": lambda: Evidence(table=pd.DataFrame(F1)),
 }  # fmt: skip
@@ -235,6 +272,25 @@ def test_the_gravest_come_first_and_notes_do_not_fail():
     assert "queries" in told["skipped"]["different-spaces"]
 
 
+def test_a_row_of_a_printed_table_is_called_by_its_name():
+    for table in (
+        pd.DataFrame({**F1, "F1": ["0.92", "0.77"]}),
+        pd.DataFrame({**F1, "F1": ["0.92", "0.77"]}).set_index("model"),
+    ):
+        (finding,) = audit(Evidence(table=table)).findings
+        assert "F1 of a is 0.92" in finding.evidence
+
+
+def test_the_mean_of_single_f1_is_never_called_impossible():
+    """It lies between precision + recall - 1 and the harmonic mean, and reaches both."""
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        p, r = rng.random((2, 5)).round(int(rng.integers(3)))  # of five queries; rounded to 0 and 1, at the corners
+        f1 = np.divide(2 * p * r, p + r, out=np.zeros(5), where=p + r > 0).mean()
+        assert f1_verdict(p.mean(), r.mean(), f1, 1e-6) != "impossible"
+    assert f1_verdict(0.9, 0.85, 0.74, 0.001) == "impossible" and f1_verdict(0.9, 0.85, 0.76, 0.001) == "mean"
+
+
 @pytest.mark.parametrize("digits", [2, 3])
 def test_an_f1_of_rounded_figures_is_never_called_impossible(digits):
     """Whatever the true figures are: rounded, they allow the rounded F1."""
@@ -254,7 +310,7 @@ def test_evidence_from_files(tmp_path):
     (tmp_path / "facts.toml").write_text('similarity = "cosine"\nclaims = [["new", "old"]]\n[reported]\nmAP = 0.9\n')
     trials().to_csv(tmp_path / "trials.csv", index=False)
     evidence = read_evidence(sorted(tmp_path.iterdir()))
-    assert evidence.similarity == "cosine" and evidence.claims == [("new", "old")]
+    assert evidence.similarity == "cosine" and evidence.claims == [["new", "old"]]
     assert evidence.items is not None and evidence.trials is not None and evidence.table is not None
     assert {finding.check for finding in audit(evidence).findings} == {"figure-not-reproduced"}
 
@@ -279,6 +335,12 @@ def trec(tmp_path, run, qrels):
 
 QRELS = [f"q{i} 0 d{i} 1" for i in range(30)]
 RUN = [f"q{i} Q0 d{(i + j) % 30} {j + 1} {1 / (j + 1):.6f} me" for i in range(30) for j in range(30)]
+
+
+def test_a_trec_run_of_short_lists(tmp_path):
+    """What a list does not hold is not tied with it, but missed."""
+    report = audit(trec(tmp_path, [line for line in RUN if int(line.split()[3]) <= 5], QRELS))
+    assert "ties-decide" in report.made and report.ok, str(report)
 
 
 def test_a_trec_run(tmp_path):
@@ -307,6 +369,7 @@ def test_defects_of_a_trec_run(tmp_path, check, run, qrels):
         ("a.parquet", b"neither", "a.parquet is no evidence"),
         ("a.toml", b"= 3", "a.toml is no evidence"),
         ("a.toml", b"speed = 3", "holds speed; expected"),
+        ("a.toml", b'claims = ["new", "old"]', "claims must be pairs"),
         ("a.txt", b"one two three", "lines of .3. words"),
         ("a.txt", b"q1 0 d1 1", "alone says nothing"),
     ],
@@ -340,6 +403,10 @@ def test_exchanged_columns_pickles_and_repeats(tmp_path):
         ({"features": np.ones((2, 2))}, "features need items"),
         ({"trials": pd.DataFrame({"a": [1]})}, "system, query and value"),
         ({"similarity": "euclid"}, "cosine"),
+        ({"pairs": "10"}, "whole numbers"),
+        ({"n_queries_printed": 0}, "whole numbers"),
+        ({"widths": (3, 4, 5)}, "two views"),
+        ({"reported": {"mAP": "0.9"}}, "must hold numbers"),
     ],
 )
 def test_evidence_of_the_wrong_form(arguments, message):

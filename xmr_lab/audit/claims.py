@@ -1,12 +1,8 @@
-"""Checks of what is said: differences within the noise, too few seeds, printed figures that cannot go together."""
+"""Checks of what is said: differences within the noise, too few seeds."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from decimal import Decimal
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +12,7 @@ from xmr_lab.intervals import bootstrap_interval
 from .evidence import Evidence
 from .findings import Finding
 
-__all__ = ["CLAIMS", "f1_verdict"]
+__all__ = ["CLAIMS"]
 
 SEEDS = 5  # fewer say little about how much training varies
 
@@ -114,140 +110,7 @@ def seeds(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-# -- printed tables -------------------------------------------------------------------------------
-
-COLUMNS = (  # how a column may be called
-    ("precision", r"precision|accuracy|p|acc\.?|准确率|精确率"),
-    ("recall", r"recall|r|召回率"),
-    ("f1", r"f1|f1[ -]?score|f1[ -]?值|f-?measure"),
-    ("mrr", r"mrr|mean reciprocal rank"),
-    ("median rank", r"medr|med\.? ?r(?:ank)?|median rank"),
-    ("map", r"map|mean average precision"),
-)
-CUT = r"(?:hit ?rate|hits?|recall|r)[ @]*@? ?(\d+)"
-
-
-def _printed(table: pd.DataFrame) -> dict[Any, tuple[list[float], float, float]]:
-    """By column: its numbers as shares, half a unit of the last printed digit, and what they were divided by."""
-    result = {}
-    for column in table.columns:
-        texts = [str(value).strip().rstrip("%") for value in table[column]]
-        if not all(re.fullmatch(r"-?\d+(\.\d+)?", text) for text in texts):
-            continue
-        digits = max(-int(Decimal(text).as_tuple().exponent) for text in texts)
-        result[column] = ([float(text) for text in texts], 0.5 * 10.0**-digits, 1.0)
-    return result
-
-
-def f1_verdict(precision: float, recall: float, f1: float, half: float) -> str:
-    """Whether a printed F1 is the harmonic mean of the printed figures beside it.
-
-    Args:
-        precision, recall, f1: as printed, all rounded to the same digit.
-        half: half a unit of that digit.
-
-    Returns:
-        ``"follows"``, ``"rounding"`` (not from the printed figures, but from some that round to them), or
-        ``"impossible"``.
-
-    Examples:
-        >>> f1_verdict(0.90, 0.85, 0.87, 0.005), f1_verdict(0.90, 0.85, 0.88, 0.005), f1_verdict(0.5, 0.5, 0.6, 0.005)
-        ('follows', 'rounding', 'impossible')
-    """
-
-    def harmonic(p: float, r: float) -> float:
-        return 2 * p * r / (p + r) if p + r > 0 else 0.0
-
-    slack = 1e-9
-    if abs(harmonic(precision, recall) - f1) <= half + slack:
-        return "follows"
-    low = harmonic(max(precision - half, 0), max(recall - half, 0)) - half
-    high = harmonic(precision + half, recall + half) + half
-    return "rounding" if low - slack <= f1 <= high + slack else "impossible"
-
-
-def tables(evidence: Evidence) -> Iterator[Finding]:
-    table = evidence.table
-    assert table is not None
-    columns = _printed(table)
-    by_kind = {kind: column for kind, pattern in COLUMNS for column in columns
-               if re.fullmatch(pattern, str(column).strip().lower())}  # fmt: skip
-    cuts = sorted((int(found[1]), column) for column in columns
-                  if (found := re.fullmatch(CUT, str(column).strip().lower())))  # fmt: skip
-    shares = [by_kind[kind] for kind in ("precision", "recall", "f1", "mrr", "map") if kind in by_kind]
-    shares += [column for _, column in cuts]
-    largest = max((max(columns[column][0]) for column in shares), default=0.0)
-    whole = 100.0 if largest > 1 else 1.0
-    row_names = [str(name) for name in (table.index if table.index.dtype == object else table.iloc[:, 0])]
-
-    for column in shares:
-        for name, value in zip(row_names, columns[column][0], strict=True):
-            if not 0 <= value <= whole:
-                yield _impossible(f"{column} of {name} is {value:g}", f"shares lie between 0 and {whole:g}")
-    if {"precision", "recall", "f1"} <= set(by_kind):
-        half = max(columns[by_kind[kind]][1] for kind in ("precision", "recall", "f1")) / whole
-        rows = zip(*(columns[by_kind[kind]][0] for kind in ("precision", "recall", "f1")), strict=True)
-        for name, (p, r, f) in zip(row_names, rows, strict=True):
-            verdict = f1_verdict(p / whole, r / whole, f / whole, half)
-            plain = 2 * p * r / (p + r) if p + r else 0.0
-            if verdict == "impossible":
-                why = f"the harmonic mean of {p:g} and {r:g} is {plain:.4g}, beyond any rounding"
-                yield _impossible(f"F1 of {name} is {f:g}", why)
-            elif verdict == "rounding":
-                yield Finding(
-                    "f1-by-rounding",
-                    "note",
-                    "An F1 is not the harmonic mean of the figures beside it, but may be that of unrounded ones.",
-                    f"{name}: {p:g} and {r:g} give {plain:.4g}; printed {f:g}",
-                    "From what is printed, it cannot be decided.",
-                    "Print one digit more, or the per-query values.",
-                )
-    for (k, one), (more, other) in pairwise(cuts):
-        for name, low, high in zip(row_names, columns[one][0], columns[other][0], strict=True):
-            if low > high + columns[one][1] + columns[other][1]:
-                yield _impossible(f"{one} of {name} is {low:g}, {other} is {high:g}",
-                                  f"among the first {more} there is all that is among the first {k}")  # fmt: skip
-    if "median rank" in by_kind:
-        medians = columns[by_kind["median rank"]][0]
-        for k, column in cuts:
-            for name, share, median in zip(row_names, columns[column][0], medians, strict=True):
-                enough, half = share / whole, columns[column][1] / whole
-                if (median > k + 0.5 and enough - half > 0.5) or (median <= k and enough + half < 0.5):
-                    yield _impossible(
-                        f"median rank of {name} is {median:g}, {column} is {share:g}",
-                        f"a median rank of at most {k} means that half of the queries are answered among the first {k}",
-                    )
-    if "mrr" in by_kind and cuts and cuts[0][0] == 1:
-        half = columns[by_kind["mrr"]][1] + columns[cuts[0][1]][1]
-        for name, first, mrr in zip(row_names, columns[cuts[0][1]][0], columns[by_kind["mrr"]][0], strict=True):
-            if mrr < first - half or mrr > (whole + first) / 2 + half:
-                why = "MRR lies between the share of first places and half way from there to 1"
-                yield _impossible(f"MRR of {name} is {mrr:g}, {cuts[0][1]} is {first:g}", why)
-    if (n := evidence.n_queries_printed) is not None:
-        for _, column in cuts:
-            half = columns[column][1] / whole
-            if half * n >= 0.5:
-                continue  # any share is possible
-            for name, value in zip(row_names, columns[column][0], strict=True):
-                share = value / whole
-                if abs(round(share * n) / n - share) > half + 1e-9:
-                    yield _impossible(f"{column} of {name} is {value:g}", f"no count out of {n} queries gives that")
-
-
-def _impossible(what: str, why: str) -> Finding:
-    return Finding(
-        "impossible-table",
-        "error",
-        "Printed figures cannot go together.",
-        f"{what}; {why}",
-        "At least one of them is wrong, or is not what its column says.",
-        "Compute the table by a program, from values that are kept.",
-        "after Brown & Heathers (2017), The GRIM test, doi:10.1177/1948550616673876",
-    )
-
-
 CLAIMS = {
     "claim-within-noise": ("trials claims", noise),
     "few-seeds": ("trials", seeds),
-    "impossible-table": ("table", tables),
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from numbers import Integral, Real
 from typing import Literal
 
 import numpy as np
@@ -80,6 +81,13 @@ class Evidence:
             raise ValueError("features need items, one row each")
         if self.trials is not None and not {"system", "query", "value"} <= set(self.trials):
             raise ValueError(f"trials needs system, query and value, got {', '.join(map(str, self.trials))}")
+        sizes = (self.pairs, self.n_queries_printed, *(self.widths or ()))
+        if any(size is not None and (not isinstance(size, Integral) or size < 1) for size in sizes):
+            raise ValueError(f"pairs, widths and n_queries_printed must be whole numbers of 1 or more, got {sizes}")
+        if self.widths is not None and len(self.widths) != 2:
+            raise ValueError(f"widths are those of the two views, got {self.widths!r}")
+        if wrong := {name: value for name, value in self.reported.items() if not isinstance(value, Real)}:
+            raise ValueError(f"reported must hold numbers, got {wrong}")
         if self.similarity not in (None, "cosine", "dot"):
             raise ValueError(f"similarity must be 'cosine' or 'dot', got {self.similarity!r}")
 

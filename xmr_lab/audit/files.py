@@ -69,8 +69,8 @@ def _read(path: Path) -> dict[str, Any]:
         facts = tomllib.loads(path.read_text("utf-8"))
         if strange := set(facts) - FACTS:
             raise ValueError(f"holds {', '.join(sorted(strange))}; expected {', '.join(sorted(FACTS))}")
-        if "claims" in facts:
-            facts["claims"] = [(better, worse) for better, worse in facts["claims"]]
+        if not all(isinstance(claim, list) and len(claim) == 2 for claim in facts.get("claims", [])):
+            raise ValueError(f'claims must be pairs [["better", "worse"]], got {facts["claims"]!r}')
         return facts
     if kind in (".parquet", ".csv"):
         # digits as printed: 0.90 is not 0.9

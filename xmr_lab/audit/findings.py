@@ -85,5 +85,6 @@ class Report:
         cells = [(f.severity, f.what, f.evidence, f.why, f.remedy, f.source) for f in self.findings]
         head = "".join(f"<th>{name}</th>" for name in ("", "what", "evidence", "why it matters", "remedy", "source"))
         rows = ["<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in cells]
-        last = f"<p>{html.escape(str(Report([], self.made, self.skipped)))}</p>" if not rows else ""
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>{last}"
+        if not rows:
+            return f"<p>{html.escape(str(self))}</p>"
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

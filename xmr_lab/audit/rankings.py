@@ -1,41 +1,22 @@
-"""Checks of scores against relevance: do they rank, what ties and hubs decide, and is a metric what it is called?"""
+"""Checks of scores against relevance: do they rank, and what do ties, hubs and classes decide?"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from scipy.stats import rankdata
 
 from xmr_lab import metrics
 from xmr_lab.geometry import hubness, k_occurrence_from_scores
-from xmr_lab.metrics import RelevantRanks
 
 from .evidence import Evidence
 from .findings import Finding
 
-__all__ = ["METRICS", "RANKINGS"]
+__all__ = ["RANKINGS"]
 
 SOME = 2000  # queries looked at, where a sample will do
 TIES = "McSherry & Najork (2008), doi:10.1007/978-3-540-78646-7_38"
-AT_K: dict[str, Callable[[RelevantRanks, int], np.ndarray]] = {
-    "hit rate": metrics.hit_rate_at_k,
-    "recall": metrics.recall_at_k,
-    "precision": metrics.precision_at_k,
-    "F1": metrics.f1_at_k,
-    "nDCG": metrics.ndcg_at_k,
-}
-OVERALL = {"mAP": metrics.average_precision, "MRR": metrics.reciprocal_rank}
-METRICS = (  # what is printed -> what it should be
-    (r"(?:hit ?rate|hits?|success|top)[ @-]*(\d+)", "hit rate"),
-    (r"(?:recall|r)[ @]+(\d+)", "recall"),
-    (r"(?:precision|p)[ @]+(\d+)", "precision"),
-    (r"f1[ @]+(\d+)", "F1"),
-    (r"ndcg[ @]+(\d+)", "nDCG"),
-    (r"map|mean average precision", "mAP"),
-    (r"mrr|mean reciprocal rank", "MRR"),
-)
 
 
 def shapes(evidence: Evidence) -> Iterator[Finding]:
@@ -133,12 +114,14 @@ def ties(evidence: Evidence) -> Iterator[Finding]:
     assert evidence.judged is not None
     scores, relevant, _ = evidence.judged
     scores, wanted = scores[:SOME], relevant[:SOME].toarray()
+    answerable = max(1, np.count_nonzero(wanted.any(axis=1)))
+    wanted &= ~np.isneginf(scores)  # never returned, and so not in question
     k = min(10, scores.shape[1])
     best = {}
     for name, sign in (("best", 1), ("worst", -1)):  # among equals, the relevant ones first or last
         first = np.lexsort((-sign * wanted, -scores), axis=1)[:, :k]
         hits = np.take_along_axis(wanted, first, axis=1).any(axis=1)
-        best[name] = float(hits.sum() / max(1, np.count_nonzero(wanted.any(axis=1))))
+        best[name] = float(hits.sum() / answerable)
     if best["best"] - best["worst"] > 0.01:
         yield Finding(
             "ties-decide",
@@ -190,7 +173,10 @@ def hubs(evidence: Evidence) -> Iterator[Finding]:
 
 
 def labels_suffice(evidence: Evidence) -> Iterator[Finding]:
-    """Whether relevance is by class, and an order of classes, all items of one alike, does as well as the ranking."""
+    """Whether relevance is by class, and an order of classes, all items of one alike, does as well as the ranking.
+
+    By class means: items that answer one query answer the same other queries, and nearly every item answers some.
+    """
     assert evidence.judged is not None
     scores, relevant, ranks = evidence.judged
     dense = relevant.toarray()
@@ -198,7 +184,8 @@ def labels_suffice(evidence: Evidence) -> Iterator[Finding]:
     label = label.ravel()
     sizes = np.bincount(label)
     alone = (kinds.sum(axis=0) <= 1).all()  # no query has two classes
-    if not alone or len(sizes) < 2 or len(label) < 20 or sizes.mean() < 5:
+    shared = len(dense) >= 2 * len(sizes) and dense.any(axis=0).mean() > 0.9  # several queries a class, few strangers
+    if not alone or not shared or len(sizes) < 2 or len(label) < 20 or sizes.mean() < 5:
         return
     member = np.eye(len(sizes))[label] / sizes[label][:, None]
     finite = np.where(np.isfinite(scores), scores, np.nanmin(np.where(np.isfinite(scores), scores, np.nan)))
@@ -218,46 +205,6 @@ def labels_suffice(evidence: Evidence) -> Iterator[Finding]:
         )
 
 
-def names(evidence: Evidence) -> Iterator[Finding]:
-    assert evidence.judged is not None
-    ranks = evidence.judged[2]
-    for printed, value in evidence.reported.items():
-        match = next(
-            ((kind, found) for pattern, kind in METRICS if (found := re.fullmatch(pattern, printed.lower().strip()))),
-            None,
-        )
-        if match is None:
-            continue
-        kind, found = match
-        k = int(found[1]) if found.re.groups else None
-        ours = {name: f(ranks, k) for name, f in AT_K.items()} if k else {name: f(ranks) for name, f in OVERALL.items()}
-        means = {name: float(np.nanmean(column)) for name, column in ours.items()}
-        value, digits = (value / 100, 4) if value > 1 else (value, 3)
-        near = [name for name, mean in means.items() if abs(mean - value) <= 6 * 10.0**-digits]
-        if kind in near:
-            continue
-        at = f" @{k}" if k else ""
-        if near:
-            yield Finding(
-                "mislabelled-metric",
-                "error",
-                f"What is called {printed} is the {near[0]}{at}.",
-                f"printed {value:.3f}; {', '.join(f'{name}{at} {mean:.3f}' for name, mean in means.items())}",
-                "The two agree only where every query has exactly one relevant item.",
-                "Give it the name of what was computed, or compute what the name says.",
-                "Musgrave, Belongie & Lim (2020), A metric learning reality check, arXiv:2003.08505",
-            )
-        else:
-            yield Finding(
-                "figure-not-reproduced",
-                "error",
-                f"The scores do not give the printed {printed}.",
-                f"printed {value:.3f}; {', '.join(f'{name}{at} {mean:.3f}' for name, mean in means.items())}",
-                "Either the scores or the figure are of another run.",
-                "Compute the figure from the scores that are kept.",
-            )
-
-
 RANKINGS = {
     "shapes": ("rows", shapes),
     "swapped": ("scores queries gallery", not_of_these),
@@ -266,5 +213,4 @@ RANKINGS = {
     "queries-without-answer": ("judged", answers),
     "hub": ("ranked", hubs),
     "labels-suffice": ("judged", labels_suffice),
-    "mislabelled-metric": ("judged reported", names),
 }

@@ -6,16 +6,25 @@ from collections.abc import Callable, Iterator
 
 from .claims import CLAIMS
 from .evidence import Evidence
+from .figures import FIGURES
 from .findings import Finding, Report
 from .rankings import RANKINGS
 from .splits import SPLITS
+from .tables import TABLES
 from .vectors import VECTORS
 
 __all__ = ["CHECKS", "audit"]
 
 Check = Callable[[Evidence], Iterator[Finding]]
 
-CHECKS: dict[str, tuple[str, Check]] = {**SPLITS, **VECTORS, **RANKINGS, **CLAIMS}  # name: (what it needs, the check)
+CHECKS: dict[str, tuple[str, Check]] = {
+    **SPLITS,
+    **VECTORS,
+    **RANKINGS,
+    **FIGURES,
+    **CLAIMS,
+    **TABLES,
+}  # name: (what it needs, the check)
 
 
 def audit(evidence: Evidence) -> Report:

@@ -21,7 +21,7 @@ NEAR = 0.999  # cosine above which two feature vectors are taken for the same th
 def _across(items: pd.DataFrame, column: str) -> pd.DataFrame:
     """The values of a column that more than one split has, with these splits."""
     known = items.dropna(subset=[column, "split"])
-    known = known[known[column].astype(str).str.strip() != ""]
+    known = known[known[column] != ""]
     splits = known.groupby(column)["split"].agg(lambda split: sorted(set(split)))
     return splits[splits.map(len) > 1].to_frame("splits").reset_index()
 
@@ -34,9 +34,10 @@ def shared(
     def check(evidence: Evidence) -> Iterator[Finding]:
         assert evidence.items is not None
         items = evidence.items
-        if column == "caption" and column in items:
-            items = items.assign(caption=items["caption"].map(_plain))
-        if column not in items or not len(both := _across(items, column)):
+        if column not in items:
+            return
+        items = items.assign(**{column: items[column].map(_plain if column == "caption" else _name)})
+        if not len(both := _across(items, column)):
             return
         example = both.iloc[0]
         where = " and ".join(map(str, example["splits"]))
@@ -46,7 +47,13 @@ def shared(
     return check
 
 
-def _plain(caption: object) -> object:
+def _name(value: object) -> str | None:
+    """As text; None where there is none."""
+    missing = value is None or (isinstance(value, float) and np.isnan(value)) or value is pd.NA
+    return None if missing else str(value).strip()
+
+
+def _plain(caption: object) -> str | None:
     """A caption as people compare them: without case, full stop and surplus space; None where there is none."""
     if not isinstance(caption, str):
         return None
@@ -71,8 +78,8 @@ def near_duplicates(evidence: Evidence) -> Iterator[Finding]:
             "split-near-duplicates",
             "error",
             "Items of different splits look the same.",
-            f"{len(found)} pairs with a cosine above {NEAR}, such as {items['id'].iloc[i]!r} ({splits[i]}) and "
-            f"{items['id'].iloc[j]!r} ({splits[j]})",
+            f"{len(found)} pair{'s' * (len(found) != 1)} with a cosine above {NEAR}, such as "
+            f"{items['id'].iloc[i]!r} ({splits[i]}) and {items['id'].iloc[j]!r} ({splits[j]})",
             "What was learnt by heart counts as understood.",
             "Group near-duplicates, and split by group.",
             "Barz & Denzler (2020), Do we train on test data?, arXiv:1902.00423",
