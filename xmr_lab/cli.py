@@ -1,4 +1,4 @@
-"""The command `xmr-lab`: what it is asked, read and handed to the room that does it."""
+"""The command `xmr-lab`: what it is asked (see `arguments`), handed to the room that does it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import TextIOWrapper
-from pathlib import Path
 from threading import Timer
 from typing import Any
 
-from xmr_lab import __version__
+from .arguments import parser
 
 __all__ = ["main"]
 
@@ -28,13 +27,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         >>> main(["run", "14", "-p", "seed"])  # and on the standard error stream, what is expected
         2
     """
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     if isinstance(sys.stdout, TextIOWrapper):  # what a terminal or file cannot hold is written as its number
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _plain(warnings.showwarning)
-            return options.command(options)
+            return COMMANDS[options.command](options)
     except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -129,9 +128,38 @@ def _data_build(options: argparse.Namespace) -> int:
 
 
 def _data_verify(options: argparse.Namespace) -> int:
+    if options.set:
+        return _data_verify_set(options)
     from xmr_lab.data.stamps import verify
 
     print(*(f"intact: {name}" for name in verify()), sep="\n")
+    return 0
+
+
+def _data_verify_set(options: argparse.Namespace) -> int:
+    from xmr_lab.data import load_data_set
+    from xmr_lab.data.check import fault
+    from xmr_lab.data.full import present
+
+    if options.folder is None:
+        raise ValueError(f"data verify {options.set}: expected the folder of the data set, too")
+    found = load_data_set(
+        options.set,
+        options.folder,
+        parts=options.parts,
+        partial=options.partial,
+        broken="skip" if options.skip_broken else "raise",
+        check=fault if options.decode else present,
+    )
+    print(*(f"left out: {file}" for file in found.left_out), found.summary().to_string(), sep="\n")
+    return 0
+
+
+def _data_sets(options: argparse.Namespace) -> int:
+    from xmr_lab.data import DATA_SETS
+
+    for name, data_set in DATA_SETS.items():
+        print(name, *(f"  {line}" for line in data_set.remedy().splitlines()), sep="\n")
     return 0
 
 
@@ -194,95 +222,20 @@ def _index(options: argparse.Namespace) -> int:
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="xmr-lab", description="Transfer learning for cross-modal retrieval, from the command line."
-    )
-    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("--debug", action="store_true", help="show where an error comes from")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    run = commands.add_parser("run", help="run notebooks as reports, with your parameters")
-    add = run.add_argument
-    add("numbers", nargs="*", metavar="NUMBER", help="such as 14; all by default")
-    add("-p", dest="parameters", action="append", default=[], metavar="NAME=VALUE", help="set a parameter")
-    add("--tier", choices=["embedded", "hub"], default="embedded", help="hub: full size, needs a network")
-    add("--out", type=Path, default=Path("out"), help="folder for the results (%(default)s)")
-    add("--force", action="store_true", help="also run what has not changed since the last run")
-    add("-j", dest="jobs", type=_count, metavar="N", help="notebooks at once")
-    run.set_defaults(command=_run)
-
-    refresh = commands.add_parser("refresh", help="write the outputs of a clean run back into notebooks/")
-    refresh.add_argument("numbers", nargs="*", metavar="NUMBER", help="such as 14; all by default")
-    refresh.set_defaults(command=_refresh)
-
-    params = commands.add_parser("params", help="list the parameters of a notebook")
-    params.add_argument("number", metavar="NUMBER", help="such as 14")
-    params.set_defaults(command=_params)
-
-    book = commands.add_parser("book", help="build the book from the notebooks that have been run")
-    book.add_argument("--executed", type=Path, default=Path("out"), help="their folder (%(default)s)")
-    book.add_argument("--force", action="store_true", help="build even if nothing has changed")
-    book.set_defaults(command=_book)
-
-    data = commands.add_parser("data", help="build or verify the Stamps collection")
-    verbs = data.add_subparsers(required=True, metavar="{build,verify}")
-    build = verbs.add_parser("build", help="build it from the unpacked package tuxpaint-stamps-default")
-    build.add_argument("--from", dest="source", type=Path, required=True, metavar="DIR")
-    build.add_argument("--to", type=Path, metavar="DIR", help="where to (data/stamps)")
-    build.set_defaults(command=_data_build)
-    verbs.add_parser("verify", help="check its files").set_defaults(command=_data_verify)
-
-    doctor = commands.add_parser("doctor", help="what is installed and intact, what to do about the rest")
-    doctor.add_argument("--json", action="store_true", help="for programs to read")
-    doctor.set_defaults(command=_doctor)
-
-    audit = commands.add_parser("audit", help="look for what could be wrong with a retrieval experiment")
-    add = audit.add_argument
-    add("files", nargs="+", type=Path, metavar="FILE", help="Parquet, CSV, NPZ, TOML, TREC run and qrels, in any order")
-    add("--json", action="store_true", help="for programs to read")
-    audit.set_defaults(command=_audit)
-
-    experiment = commands.add_parser("experiment", help="run a grid of methods, or what is left of it")
-    add = experiment.add_argument
-    add("grid", type=Path, metavar="GRID.toml", help="such as experiments/headline.toml")
-    add("--out", type=Path, metavar="DIR", help="folder for the results (out/experiments/NAME)")
-    add("--processes", type=_count, default=1, metavar="N", help="cells at once, each on one core (%(default)s)")
-    add("--markdown", type=Path, metavar="FILE", help="file whose block between the headline marks is rewritten")
-    experiment.set_defaults(command=_experiment)
-
-    search = commands.add_parser("search", help="find items by text, pictures and sounds, together or alone")
-    add = search.add_argument
-    add("query", nargs="+", metavar="QUERY", help="words, paths of pictures and sounds; all together are one query")
-    add("--in", dest="folder", type=Path, metavar="FOLDER", help="a collection of your own (Stamps)")
-    add("-k", type=_count, default=10, help="how many to find (%(default)s)")
-    add("--language", default="es", help="of a spoken query (%(default)s); one that Stamps has speech in")
-    add("--heard-as", choices=["auto", "speech", "sound"], default="auto", help="what a sound is (%(default)s)")
-    kinds = ["caption", "picture", "speech", "sound"]
-    add("--through", action="append", choices=kinds, help="search only by these; may be repeated")
-    add("--out", type=Path, default=Path("contact_sheet.png"), help="picture to write, a page beside it (%(default)s)")
-    _skip_broken(search)
-    search.set_defaults(command=_search)
-
-    index = commands.add_parser("index", help="prepare a folder for searching; what is done already is kept")
-    add = index.add_argument
-    add("folder", type=Path, metavar="PATH", help="with metadata.csv, or with loose pictures, sounds and texts")
-    add("--force", action="store_true", help="compute everything again")
-    add("--remove", action="store_true", help="delete the index; the folder is not touched")
-    _skip_broken(index)
-    index.set_defaults(command=_index)
-    return parser
-
-
-def _skip_broken(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip-broken", action="store_true", help="leave out files that cannot be used, and list them")
-
-
-def _count(text: str) -> int:
-    if not (text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a count: expected 1 or more")
-    return int(text)
-
+COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "run": _run,
+    "refresh": _refresh,
+    "params": _params,
+    "book": _book,
+    "data_build": _data_build,
+    "data_verify": _data_verify,
+    "data_sets": _data_sets,
+    "doctor": _doctor,
+    "audit": _audit,
+    "experiment": _experiment,
+    "search": _search,
+    "index": _index,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

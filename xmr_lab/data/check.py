@@ -42,16 +42,18 @@ class BrokenFiles(ValueError):
         files: which, and why.
     """
 
-    def __init__(self, folder: str, files: list[BrokenFile]) -> None:
-        self.folder, self.files = folder, files
+    def __init__(self, folder: str, files: list[BrokenFile], source: str = "") -> None:
+        self.folder, self.files, self.source = folder, files, source
         rest = [f"… and {len(files) - 20} more"] if len(files) > 20 else []
         lines = [f"  {line}" for line in [*files[:20], *rest]]
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
-        remedy = "Mend or remove them, or leave them out: --skip-broken, in Python load_folder(…, broken='skip')."
-        super().__init__("\n".join([f"{count} of {folder!r} cannot be used:", *lines, remedy]))
+        if source:  # of a data set, whose lists of items can be damaged, too
+            count = "1 entry" if len(files) == 1 else f"{len(files)} entries"
+        remedy = "Mend or remove them, or leave them out: --skip-broken, in Python broken='skip'."
+        super().__init__("\n".join([f"{count} of {folder!r} cannot be used:", *lines, remedy, *source.splitlines()]))
 
     def __reduce__(self) -> tuple:
-        return BrokenFiles, (self.folder, self.files)
+        return BrokenFiles, (self.folder, self.files, self.source)
 
 
 def fault(modality: str, path: Path) -> str | None:
@@ -87,7 +89,7 @@ def _picture_fault(path: Path) -> str | None:
 
 
 def _sound_fault(path: Path) -> str | None:
-    if _cut_short(path.read_bytes()):  # asked first: the decoder takes a lost end for an endless sound
+    if cut_short(path.read_bytes()):  # asked first: the decoder takes a lost end for an endless sound
         return "is cut short: its end is missing"
     if (seconds := soundfile.info(path).duration) > LONGEST:
         return f"lasts {seconds / 60:.0f} minutes; at most {LONGEST // 60} are read"
@@ -97,7 +99,7 @@ def _sound_fault(path: Path) -> str | None:
     return None if np.isfinite(samples).all() else "holds NaN or infinite samples"
 
 
-def _cut_short(data: bytes) -> bool:
+def cut_short(data: bytes) -> bool:
     """Whether a WAV or Ogg file ends before it says it does, which the decoder passes over in silence."""
     if data[:4] == b"RIFF" and data[8:12] == b"WAVE":
         at = 12

@@ -4,114 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import html
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from .audio import Audio, decode_audio
+from .audio import Audio
 from .check import BrokenFile
-from .image import decode_image, image_html
+from .image import image_html
+from .view import MODALITIES, Field, View, decode
 
 __all__ = ["Collection", "Field", "Item", "View"]
 
-MODALITIES = ("image", "text", "audio")
 SHOWN_FIRST = ("en", "zh_CN", "es", "fr", "de", "ru", "ar", "hi")  # when an item shows itself
-
-
-def decode(modality: str, source: Any, id: str) -> Any:
-    if modality == "text":
-        return source
-    name = f"{modality} of item {id!r}"
-    return decode_image(source, name=name) if modality == "image" else decode_audio(source, name=name)
-
-
-@dataclass(frozen=True)
-class Field:
-    """One modality of a collection (a text or speech in one language): a source for each row, or None.
-
-    A source is a string (text), the bytes of a file, or its path. ``load`` is called once, at first use.
-    """
-
-    modality: str
-    language: str | None
-    load: Callable[[], Sequence[str | bytes | Path | None]]
-
-    @cached_property
-    def sources(self) -> Sequence[str | bytes | Path | None]:
-        return self.load()
-
-    def __post_init__(self) -> None:
-        if self.modality not in MODALITIES:
-            raise ValueError(f"unknown modality {self.modality!r}; expected one of {', '.join(MODALITIES)}")
-
-
-class View(Sequence):
-    """The items of one modality, in the collection's order, each decoded when it is touched.
-
-    Attributes:
-        modality: ``"image"``, ``"text"`` or ``"audio"``.
-        positions: (n,) row of each item in the collection.
-    """
-
-    def __init__(self, collection: Collection, field: Field) -> None:
-        rows, sources = collection.table.index.to_numpy(), field.sources
-        present = [position for position, row in enumerate(rows) if sources[row] is not None]
-        self.modality, self.language = field.modality, field.language
-        self.positions = np.array(present, dtype=np.int64)
-        self._table = collection.table.iloc[present]
-        self._sources = [sources[rows[position]] for position in present]
-
-    @property
-    def sources(self) -> Sequence[str | bytes | Path]:
-        """What the items are decoded from."""
-        return self._sources
-
-    @property
-    def ids(self) -> np.ndarray:
-        return self._table["id"].to_numpy()
-
-    @property
-    def groups(self) -> np.ndarray:
-        return self._table["group"].to_numpy()
-
-    @property
-    def labels(self) -> np.ndarray:
-        return self._table["label"].to_numpy()
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """SHA-256 over the contents in order; the embedding cache goes by it."""
-        digest = hashlib.sha256(self.modality.encode())
-        for source in self._sources:
-            content = source.read_bytes() if isinstance(source, Path) else source
-            content = content.encode() if isinstance(content, str) else content
-            digest.update(hashlib.sha256(content).digest())
-        return digest.hexdigest()
-
-    def __len__(self) -> int:
-        return len(self._sources)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
-        return decode(self.modality, self._sources[index], self.ids[index])
-
-    def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
-
-    def __repr__(self) -> str:
-        language = f", language={self.language!r}" if self.language else ""
-        return f"View({len(self)} x {self.modality}{language})"
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,9 +119,11 @@ class Collection:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over ids, groups, splits and all contents, for reports (12 hexadecimal digits)."""
-        rows = self.table[["id", "group", "split"]].astype(str).agg("\t".join, axis=1)
-        parts = [*rows, *(self.view(*key).fingerprint for key in sorted(self.fields, key=str))]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:12]
+        rows = zip(*(self.table[column].astype(str) for column in ("id", "group", "split")), strict=True)
+        digest = hashlib.sha256("\n".join("\t".join(row) for row in rows).encode())
+        for key in sorted(self.fields, key=str):
+            digest.update(f"\n{self.view(*key).fingerprint}".encode())
+        return digest.hexdigest()[:12]
 
     def languages(self, modality: str) -> list[str]:
         """The languages that a modality comes in."""

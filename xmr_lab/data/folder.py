@@ -15,6 +15,7 @@ from xmr_lab._progress import progress_bar
 
 from .check import PICTURES, SOUNDS, BrokenFile, BrokenFiles, fault
 from .collection import Collection, Field
+from .full import DATA_SETS, load_data_set
 from .splits import connected_groups, stratified_group_split
 
 __all__ = ["load_folder"]
@@ -46,6 +47,9 @@ def load_folder(
     Without such a table, the pictures, sounds and texts (``.txt``) in the folder and below it are the items: files
     of one name that differ in their ending are one item, its id the name without it.
 
+    ``coco:/data/coco`` is the full-size data set `coco` in the folder ``/data/coco`` (`load_data_set`), by which every
+    notebook and command that takes a folder takes such a set, too; ``broken="skip"`` then also takes a part of it.
+
     Args:
         path: the folder.
         broken: what happens if files are missing, damaged, beyond a limit (`xmr_lab.data.check.fault`) or outside
@@ -61,6 +65,9 @@ def load_folder(
     """
     if broken not in ("raise", "skip"):
         raise ValueError(f"broken is 'raise' or 'skip', got {broken!r}")
+    prefix, _, rest = str(path).partition(":")
+    if rest and prefix in DATA_SETS:
+        return load_data_set(prefix, rest, broken=broken, partial=broken == "skip")
     if not (folder := Path(path).resolve()).is_dir():
         raise FileNotFoundError(f"{path} is {'not a folder' if folder.exists() else 'no such folder'}")
     found = [name for name in TABLES if (folder / name).is_file()]

@@ -72,6 +72,10 @@ def cached(
     """
     if not len(items):
         return run(encoder, items, method, progress)
+    if shared := getattr(items, "shared", None):  # a picture under five captions is encoded, and kept, once
+        once, which = shared
+        values = cached(encoder, once, method=method, progress=progress, cache_dir=cache_dir)
+        return values[which] if isinstance(values, np.ndarray) else [values[i] for i in which]
     folder = Path(cache_dir) if cache_dir else cache_folder()
     key = fingerprint_of(encoder.fingerprint, fingerprint_of_items(items), method)
     path = folder / f"{key}.safetensors"
