@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-if TYPE_CHECKING:
-    from .methods import Labelled
+from .features import Labelled, Scorer
 
 __all__ = ["category", "chance", "popular"]
 
 
-def chance(given: Labelled) -> Callable[[np.ndarray], np.ndarray]:
+def chance(given: Labelled) -> Scorer:
     """All scores equal; under expected values of ties that is chance exactly."""
     return lambda at: np.zeros((len(at), len(at)))
 
 
-def popular(given: Labelled) -> Callable[[np.ndarray], np.ndarray]:
+def popular(given: Labelled) -> Scorer:
     """The same ranking for every query: first the items nearest to the mean of the training items."""
     views, rows = given.views(), given.rows
 
@@ -30,7 +26,7 @@ def popular(given: Labelled) -> Callable[[np.ndarray], np.ndarray]:
     return scores
 
 
-def category(given: Labelled) -> Callable[[np.ndarray], np.ndarray]:
+def category(given: Labelled) -> Scorer:
     """The probability that both sides have one category, each predicted by logistic regression."""
     views, rows, labels = list(given.views()), given.rows, given.features.labels
     if len(np.unique(labels[rows])) < 2:

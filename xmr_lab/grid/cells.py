@@ -11,8 +11,8 @@ import pandas as pd
 
 from xmr_lab import metrics
 
-from .features import Features
-from .methods import METHODS, Labelled, Scorer, parts_of
+from .features import Features, Labelled, Scorer
+from .methods import METHODS, parts_of
 from .settings import Cell
 
 __all__ = ["KS", "run_cell"]

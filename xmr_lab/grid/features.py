@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import TypeAlias
 
 import numpy as np
 
 from xmr_lab.data import Collection, load_folder, load_stamps
 from xmr_lab.encoders import EfficientNetLite0, MiniLM, SpeechEmbedding, cached, cached_encode
 
-__all__ = ["Features", "load_features"]
+__all__ = ["Features", "Labelled", "Scorer", "load_features"]
+
+Scorer: TypeAlias = Callable[[np.ndarray], np.ndarray]  # rows of the collection -> (n, n) queries x gallery
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +47,22 @@ class Features:
         """Rows of the items of a split that have all these modalities."""
         there = [~np.isnan(self.vectors[name][:, 0]) for name in modalities]
         return np.flatnonzero(np.logical_and.reduce([self.splits == split, *there]))
+
+
+@dataclass(frozen=True, eq=False)
+class Labelled:
+    """What a cell may learn from: labelled training rows, and the other training rows, whose pairing is unknown."""
+
+    features: Features
+    pair: str
+    rows: np.ndarray
+    others: np.ndarray
+    transfer: str
+    seed: int
+
+    def views(self) -> tuple[np.ndarray, np.ndarray]:
+        a, b = self.pair.split("-")
+        return self.features.vectors[a], self.features.vectors[b]
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +23,9 @@ from xmr_lab.matching import (
 from xmr_lab.transfer import PairPropagation, SelfTraining
 
 from .baselines import category, chance, popular
-from .features import Features
+from .features import Features, Labelled, Scorer
 
-__all__ = ["METHODS", "PAIRS", "TRANSFERS", "Labelled", "Method", "parts_of"]
+__all__ = ["METHODS", "PAIRS", "TRANSFERS", "Method", "parts_of"]
 
 PAIRS = ("image-text", "speech-text", "speech-image", "image+speech-text", "text+speech-image", "image+text-speech")
 TRANSFERS = {
@@ -35,23 +35,6 @@ TRANSFERS = {
     "names": "the class names of the picture network's own training as well",
 }
 TRUST = {"image": 0.85, "text": 0.9, "speech": 0.5}  # of places among sentences; chosen on validation in notebook 16
-Scorer: TypeAlias = Callable[[np.ndarray], np.ndarray]  # rows of the collection -> (n, n) queries x gallery
-
-
-@dataclass(frozen=True, eq=False)
-class Labelled:
-    """What a cell may learn from: labelled training rows, and the other training rows, whose pairing is unknown."""
-
-    features: Features
-    pair: str
-    rows: np.ndarray
-    others: np.ndarray
-    transfer: str
-    seed: int
-
-    def views(self) -> tuple[np.ndarray, np.ndarray]:
-        a, b = self.pair.split("-")
-        return self.features.vectors[a], self.features.vectors[b]
 
 
 @dataclass(frozen=True)
