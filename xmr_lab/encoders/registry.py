@@ -82,7 +82,8 @@ def load_encoder(
     """An encoder by name, ready to encode.
 
     Args:
-        name: one of `encoder_names`, or ``"hub:owner/name@revision"``, which is downloaded at first use.
+        name: one of `encoder_names`, or ``"hub:owner/name@revision"``, the revision a commit of 40 hexadecimal digits,
+            which is downloaded at first use; or taken from the folder that the environment's ``XMR_HUB_DIR`` names.
         train: items to learn from, such as ``stamps.select(split="train").images``; only some encoders learn.
         targets: what each of them stands for (a label, a sentence, a vector), where the encoder asks for it.
         modality: ``"image"``, ``"text"`` or ``"audio"``: of a hub model, or to insist on one.
@@ -91,6 +92,8 @@ def load_encoder(
     Raises:
         ValueError: if there is no such name, it is of another modality, a hub model comes without a modality,
             or the encoder has to learn and there is nothing to learn from.
+            Of a hub model also if it is not pinned by a commit, needs code of its own, or a file is damaged.
+        FileNotFoundError: if ``XMR_HUB_DIR`` has no such model, or a model no safetensors.
         ConnectionError: if a hub model is neither here nor within reach.
     """
     if name.startswith("hub:"):

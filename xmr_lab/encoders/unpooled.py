@@ -64,6 +64,7 @@ class _Tokens:
     def tokens(self, items: Sequence[str], *, progress: bool = True) -> list[np.ndarray]:
         """Texts of like length together, padded as the encoder pads them, so that neighbours play no part."""
         encoder = self.encoder
+        body: Any = getattr(encoder.network, "text_model", encoder.network)  # of CLIP and its like, the text's
         ids = encoder.tokenize(items)
         widths = np.array([min(-(-len(own) // encoder.width) * encoder.width, encoder.max_tokens) for own in ids])
         vectors: dict[int, np.ndarray] = {}
@@ -76,7 +77,7 @@ class _Tokens:
                 mask[:, 0] = 1  # in the rows that only fill up
                 for line, row in enumerate(rows):
                     padded[line, : len(ids[row])], mask[line, : len(ids[row])] = torch.tensor(ids[row]), 1
-                states = encoder.network(
+                states = body(
                     input_ids=padded.to(encoder.device), attention_mask=mask.to(encoder.device)
                 ).last_hidden_state
                 for row, state in zip(rows, states.float().cpu().numpy(), strict=False):

@@ -10,7 +10,9 @@ from .augment import augment_image, drop_words, mixup, spec_augment
 from .autoencoder import DenoisingAutoencoder
 from .dann import DANN, reverse_gradient
 from .distillation import RelationMap, rkd_distance_loss, similarity_loss
+from .document_systems import DocumentSystem, document_system
 from .fine_tune import FineTuned, all_cores, fine_tune, image_layers, outputs, trainable
+from .fine_tune_pair import FineTuneSettings, TunedEncoder, TunedPair, fine_tune_pair, load_tuned_pair
 from .lora import SentenceNetwork, add_lora, token_ids, with_network
 from .mean_teacher import MeanTeacher, update_average
 from .multitask import MultiTaskTowers, Task
@@ -25,7 +27,9 @@ __all__ = [
     "CORAL",
     "DANN",
     "DenoisingAutoencoder",
+    "DocumentSystem",
     "DomainCentering",
+    "FineTuneSettings",
     "FineTuned",
     "MeanTeacher",
     "MultiTaskTowers",
@@ -38,19 +42,24 @@ __all__ = [
     "SelfTraining",
     "SentenceNetwork",
     "Task",
+    "TunedEncoder",
+    "TunedPair",
     "WeightedRidgeMap",
     "add_lora",
     "all_cores",
     "augment_image",
     "coral_distance",
     "density_ratio",
+    "document_system",
     "drop_words",
     "effective_sample_size",
     "fine_tune",
+    "fine_tune_pair",
     "image_layers",
     "knn_graph",
     "label_propagation",
     "linear_probe",
+    "load_tuned_pair",
     "mixup",
     "mmd",
     "mmd_test",
