@@ -98,12 +98,12 @@ def show(figure: Figure, *, alt: str, caption: str | None = None) -> None:
 
 
 def _encode(figure: Figure) -> tuple[str, int]:
-    """The figure as a small PNG (base64) of at most 256 colours, and the width at which to show it."""
+    """The figure as a small PNG (base64) of at most 128 colours, and the width at which to show it."""
     buffer = io.BytesIO()
     figure.savefig(buffer, dpi=96 * _SHARPNESS, facecolor="white")
     picture = Image.open(buffer).convert("RGB")
     small = io.BytesIO()
-    picture.quantize(256, method=Image.Quantize.MEDIANCUT).save(small, "png", optimize=True)
+    picture.quantize(128, method=Image.Quantize.MEDIANCUT).save(small, "png", optimize=True)
     return base64.b64encode(small.getvalue()).decode(), round(picture.width / _SHARPNESS)
 
 

@@ -49,7 +49,8 @@ class BrokenFiles(ValueError):
         count = "1 file" if len(files) == 1 else f"{len(files)} files"
         if source:  # of a data set, whose lists of items can be damaged, too
             count = "1 entry" if len(files) == 1 else f"{len(files)} entries"
-        remedy = "Mend or remove them, or leave them out: --skip-broken, in Python broken='skip'."
+        leave_out = "--skip-broken, of a notebook -p skip_broken=true, in Python broken='skip'"
+        remedy = f"Mend or remove them, or leave them out: {leave_out}."
         super().__init__("\n".join([f"{count} of {folder!r} cannot be used:", *lines, remedy, *source.splitlines()]))
 
     def __reduce__(self) -> tuple:
