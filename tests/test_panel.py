@@ -40,6 +40,7 @@ def shown(panel):
 def emptied(panel):
     yield
     panel.text.value, panel.files.value, panel.folder.value, panel.skip_broken.value = "", (), "", False
+    panel.pick.value, panel.language.value, panel.heard_as.value, panel.k.value = None, "es", "auto", 3
 
 
 def test_a_text_shows_pictures_captions_scores_and_players(panel):
@@ -60,7 +61,6 @@ def test_uploads_are_searched_with_the_text(panel, stamps):
     panel.text.value = "a blackbird"
     panel.search()
     assert "A blackbird" in shown(panel)[0]
-    panel.heard_as.value, panel.k.value = "auto", 3
 
 
 @pytest.mark.parametrize(
@@ -104,3 +104,59 @@ def test_a_folder_of_ones_own_is_searched(panel, stamps, tmp_path):
 def test_an_unknown_language_is_refused():
     with pytest.raises(ValueError, match="language is one of be, bg"):
         search_panel(language="xx")
+
+
+# -- to pick ---------------------------------------------------------------------------------------
+
+
+def offered(panel):
+    """The labels on the list to pick from."""
+    return [label for label, _ in panel.pick.options]
+
+
+def pick(panel, start):
+    panel.pick.value = next(value for label, value in panel.pick.options if label.startswith(start))
+
+
+def test_pictures_speech_and_sounds_of_the_collection_can_be_picked(panel, stamps):
+    kinds = [label.partition(":")[0] for label in offered(panel)]
+    assert kinds[0] == "nothing" and {kind: kinds.count(kind) for kind in kinds[1:]} == {
+        "picture": 16,
+        "speech": 16,
+        "sound": 16,
+    }
+    for kind in ("picture", "speech", "sound"):
+        pick(panel, kind)
+        label = panel.pick.label.partition(": ")[2]
+        panel.heard_as.value = "auto" if kind == "picture" else kind
+        panel.search()
+        assert len(shown(panel)) == 3 and panel.message.value == ""
+        assert ("the sound that was asked with" in panel.results.value) == (kind != "picture")
+        if kind != "speech":  # like finds itself
+            assert label in shown(panel)[0]
+
+
+def test_what_is_picked_is_searched_with_the_text_and_in_the_language_chosen(panel, stamps):
+    panel.language.value = "fr"
+    pick(panel, "speech")
+    modality, language, row = panel.pick.value
+    assert (modality, language) == ("audio", "fr") and stamps.speech("fr")[row].seconds > 0
+    panel.text.value = "a lion"
+    panel.search()
+    assert "<b>a lion</b>" in panel.results.value and "the sound that was asked with" in panel.results.value
+    assert "in &#x27;fr&#x27;, by assumption" in panel.results.value
+
+
+def test_what_can_be_picked_is_of_the_folder_that_is_searched(panel, stamps, tmp_path):
+    stamps.images[0].save(tmp_path / "a.png")
+    (tmp_path / "b.ogg").write_bytes(stamps.sounds[0].encoded)
+    (tmp_path / "broken.png").write_bytes(b"")
+    panel.folder.value, panel.skip_broken.value = str(tmp_path), True
+    assert offered(panel) == ["nothing", "picture: a", "sound: b"]
+    pick(panel, "sound")
+    panel.heard_as.value = "sound"
+    panel.search()
+    assert "2. " in shown(panel)[1] and "<small>b</small>" in shown(panel)[0]
+    panel.folder.value = str(tmp_path / "nowhere")
+    assert offered(panel) == ["nothing"] and panel.pick.value is None
+    FolderIndex(tmp_path).remove()

@@ -87,6 +87,11 @@ def test_a_sound_finds_itself_and_its_kind_can_be_said(searcher, stamps):
         searcher.find(effect, heard_as="music")
 
 
+def test_silence_is_called_silence(searcher):
+    (note,) = searcher.find(Audio(np.zeros(16_000, np.float32), 16_000), k=1).notes
+    assert note.endswith("It is silent: what is found says nothing about it.")
+
+
 def test_two_parts_find_what_neither_finds_alone(searcher, stamps):
     """The picture of a green apple, and the word that says what is different."""
     asked = [stamps["food/fruit/apple_green"].image, "a banana"]

@@ -27,6 +27,7 @@ HeardAs = Literal["auto", "speech", "sound"]
 # Chosen among three settings on the validation items of Stamps.
 TRUST = {"caption": 0.9, "picture": 0.85, "speech": 0.5, "sound": 0.4}
 ALIKE = {"caption": 0.9, "picture": 0.75, "sound": 0.9}
+SILENCE = 1e-3  # of the largest sample that there can be
 
 
 class Captions(list):
@@ -159,7 +160,9 @@ class Searcher:
         else:
             kind, how = heard_as, ""
         what = f"speech{how}; in {self.language!r}, by assumption" if kind == "speech" else f"a sound effect{how}"
-        return kind, f"The clip of {part.seconds:.1f} s is heard as {what}."
+        silent = np.abs(part.samples).max(initial=0) < SILENCE
+        warning = " It is silent: what is found says nothing about it." if silent else ""
+        return kind, f"The clip of {part.seconds:.1f} s is heard as {what}.{warning}"
 
     def _read_as(self, text: str) -> str:
         """In which language, if that is worth saying."""
