@@ -139,7 +139,7 @@ class Collection:
             known = ", ".join(f"{kind}:{lang}" if lang else kind for kind, lang in sorted(self.fields, key=str))
             wanted = f"{modality}:{language}" if language else modality
             raise KeyError(f"collection {self.name!r} has no {wanted}; it has {known}")
-        return View(self, self.fields[modality, language])
+        return View(self.table, self.fields[modality, language])
 
     @cached_property
     def images(self) -> View:

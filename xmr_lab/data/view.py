@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -16,9 +16,6 @@ from .audio import decode_audio
 from .check import cut_short
 from .columns import Column, digests
 from .image import decode_image
-
-if TYPE_CHECKING:
-    from .collection import Collection
 
 __all__ = ["MODALITIES", "Field", "View", "decode"]
 
@@ -63,22 +60,25 @@ class Field:
 class View(Sequence):
     """The items of one modality, in the collection's order, each decoded when it is touched.
 
+    Args:
+        table: of the collection; its index says which source of ``field`` each row has.
+        positions: (n,) rows of the table; by default those that have a source.
+
     Attributes:
         modality: ``"image"``, ``"text"`` or ``"audio"``.
         positions: (n,) row of each item in the collection.
     """
 
-    def __init__(self, collection: Collection, field: Field, positions: np.ndarray | None = None) -> None:
-        rows, sources = collection.table.index.to_numpy(), field.sources
+    def __init__(self, table: pd.DataFrame, field: Field, positions: np.ndarray | None = None) -> None:
+        rows, sources = table.index.to_numpy(), field.sources
         if positions is None:
             if isinstance(sources, Column):
                 positions = np.flatnonzero(sources.codes[rows] >= 0)
             else:
                 positions = np.array([i for i, row in enumerate(rows) if sources[row] is not None], dtype=np.int64)
         self.modality, self.language, self.positions = field.modality, field.language, positions
-        self._collection, self._field = collection, field
-        whole = len(positions) == len(rows)
-        self._table = collection.table if whole else collection.table.iloc[positions]
+        self._whole, self._field = table, field
+        self._table = table if len(positions) == len(rows) else table.iloc[positions]
         kept = rows[positions]
         self._sources = sources.take(kept) if isinstance(sources, Column) else [sources[row] for row in kept]
 
@@ -121,7 +121,7 @@ class View(Sequence):
         ``collection.images.distinct()``; relevance is then by ``concepts``.
         """
         repeated = pd.DataFrame({"source": self._codes, "concept": self.concepts}).duplicated().to_numpy()
-        return View(self._collection, self._field, self.positions[~repeated])
+        return View(self._whole, self._field, self.positions[~repeated])
 
     @cached_property
     def shared(self) -> tuple[View, np.ndarray] | None:
@@ -137,7 +137,7 @@ class View(Sequence):
         order = np.argsort(first)  # in the order in which they come
         place = np.empty(len(order), np.int64)
         place[order] = np.arange(len(order))
-        return View(self._collection, self._field, self.positions[first[order]]), place[which]
+        return View(self._whole, self._field, self.positions[first[order]]), place[which]
 
     @property
     def _codes(self) -> np.ndarray:
