@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from xmr_lab._progress import progress_bar
 from xmr_lab.encoders.base import BatchEncoder, array_digest, fingerprint_of
 from xmr_lab.encoders.cache import fingerprint_of_items
 from xmr_lab.matching.losses import info_nce
@@ -143,6 +144,7 @@ def fine_tune_pair(
     checkpoint: Path | None = None,
     every: int = 50,
     after_step: Callable[[int, float], object] | None = None,
+    progress: bool = True,
 ) -> TunedPair:
     """Train copies of two hub encoders by symmetric InfoNCE, with a linear map each into a shared space.
 
@@ -160,6 +162,7 @@ def fine_tune_pair(
             on one thread of a CPU ends with the same bits as without the interruption. With a larger ``steps`` a
             finished training goes on. `load_tuned_pair` gives back the encoders.
         after_step: called with the number of steps done and the loss.
+        progress: show a bar with the loss.
 
     Raises:
         ValueError: if there are not as many items, two different ones at least; the loss is not finite; or the
@@ -193,19 +196,23 @@ def fine_tune_pair(
             if len(pair.history) > how.steps:
                 raise ValueError(f"the checkpoint {checkpoint} has {len(pair.history)} steps, more than {how.steps}; "
                                  "name another file, or take it as it is by load_tuned_pair")  # fmt: skip
-    for step in range(len(pair.history) + 1, how.steps + 1):
-        rows = torch.randperm(len(x), generator=rng)[: how.batch_size]
-        prepared = [[t.prepare(part[i]) for i in rows.tolist()] for t, part in ((pair.left, x), (pair.right, y))]
-        optimizer.zero_grad()
-        loss = backward(pair, prepared, how, codes[rows, None] == codes[rows])
-        if not math.isfinite(loss):
-            raise ValueError(f"the loss is {loss} in step {step}; try a smaller learning_rate")
-        optimizer.step()
-        pair.history.append(loss)
-        if checkpoint is not None and (step % every == 0 or step == how.steps):
-            save_checkpoint(checkpoint, weights, optimizer, rng, {**facts, "history": pair.history})
-        if after_step:
-            after_step(step, loss)
+    with progress_bar(how.steps, "Fine-tuning", progress, "step") as bar:
+        bar.update(len(pair.history))
+        for step in range(len(pair.history) + 1, how.steps + 1):
+            rows = torch.randperm(len(x), generator=rng)[: how.batch_size]
+            prepared = [[t.prepare(part[i]) for i in rows.tolist()] for t, part in ((pair.left, x), (pair.right, y))]
+            optimizer.zero_grad()
+            loss = backward(pair, prepared, how, codes[rows, None] == codes[rows])
+            if not math.isfinite(loss):
+                raise ValueError(f"the loss is {loss} in step {step}; try a smaller learning_rate")
+            optimizer.step()
+            pair.history.append(loss)
+            if checkpoint is not None and (step % every == 0 or step == how.steps):
+                save_checkpoint(checkpoint, weights, optimizer, rng, {**facts, "history": pair.history})
+            if after_step:
+                after_step(step, loss)
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            bar.update()
     return pair
 
 
