@@ -77,8 +77,10 @@ def build_book(
 
 
 def _collect(stage: Path, sources: Path, notebooks: Path, executed: Path) -> None:
-    """Put the pages, the notebooks as pages, and the tables of expected numbers and effects into ``stage``."""
+    """Put the pages, the datasheet, the notebooks as pages, and the tables of numbers and effects into ``stage``."""
     shutil.copytree(sources, stage, ignore=shutil.ignore_patterns("_build"), dirs_exist_ok=True)
+    if (datasheet := sources.parent / "data" / "README.md").exists():
+        shutil.copy(datasheet, stage / "data.md")
     sections, effects = [_EXPECTED_PAGE], [_EFFECTS_PAGE]
     for number, path in find_notebooks(notebooks).items():
         notebook = _latest(path, executed / path.name)
