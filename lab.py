@@ -37,7 +37,7 @@ VENV = ROOT / ".venv"
 PYTHON = str(VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
 STAMP = VENV / "xmr-lab.json"
 UNFINISHED = {"state": "unfinished"}
-NEEDED_GB = 3  # .venv with the CPU build of torch takes 2.2; the rest is for unpacking
+NEEDED_GB = 4  # .venv with the CPU build of torch and its bytecode takes 2.9; the rest is for caches and results
 UV = "uv>=0.9,<1"
 INTERRUPTED = 130  # as shells count it
 

@@ -180,7 +180,7 @@ def test_without_an_index_the_message_says_what_to_do_and_nothing_counts_as_done
 def test_without_room_the_message_says_how_much_is_needed(lab, monkeypatch, capsys):
     monkeypatch.setattr(lab.shutil, "disk_usage", lambda path: SimpleNamespace(free=0.5e9))
     assert lab.main(["setup"]) == 1
-    assert "about 3 GB" in (message := capsys.readouterr().err) and "0.5 GB are free" in message
+    assert "about 4 GB" in (message := capsys.readouterr().err) and "0.5 GB are free" in message
     assert not lab.VENV.exists()
 
 
